@@ -1,1 +1,21 @@
-//! placeholder
+//! Datasets: sanitized rows as Arrow files that anything that reads Arrow can read.
+//!
+//! A dataset is a folder of parts and a `manifest.json`. A part is written under a temporary name,
+//! synced and renamed; the manifest last: a crash loses at most what was being written, and
+//! [`verify`] says how much that was. Only [`prophecy_anonymizer::Sanitized`] rows can be written.
+
+mod decode;
+mod encode;
+mod file;
+mod journal;
+pub mod manifest;
+mod reader;
+pub mod schema;
+mod verification;
+mod writer;
+
+pub use file::write_whole;
+pub use manifest::Manifest;
+pub use reader::{Dataset, OpenDatasetError, ReadDatasetError};
+pub use verification::{Verification, verify};
+pub use writer::{DatasetOptions, DatasetWriter, WriteDatasetError};

@@ -1,0 +1,22 @@
+# `make demo` runs the main job, `make test` every test. Both install what they need.
+
+DEMO_OUT ?= prophecy-demo
+
+.PHONY: demo test lint bench
+
+demo:
+	@.ci/require 'the demo' gcc libc6-dev make
+	cargo build --release --locked -p prophecy-cli -p mesh
+	rm -rf $(DEMO_OUT)
+	target/release/prophecy demo --out $(DEMO_OUT)
+
+# The sample systems of the tests are real servers, from Debian and from PyPI.
+test:
+	@.ci/require 'the tests' gcc libc6-dev make procps python3 python3-venv nginx-light haproxy postgresql nodejs
+	@.ci/venv
+	cargo build --workspace --bins --locked
+	PROPHECY_PYTHON=$(CURDIR)/.venv/bin/python cargo test --workspace --locked
+
+lint:
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings

@@ -1,0 +1,172 @@
+//! Headers, cookies and credentials.
+
+use prophecy_core::Header;
+
+use super::Sanitizer;
+use super::target::is_plain_name;
+use crate::detector::is_sensitive;
+use crate::policy::Base;
+use crate::pseudonym;
+
+/// Headers that say how a message is to be read, and nothing about a person.
+const STRUCTURAL: [&str; 40] = [
+    "accept",
+    "accept-charset",
+    "accept-encoding",
+    "accept-language",
+    "accept-ranges",
+    "access-control-allow-credentials",
+    "access-control-allow-headers",
+    "access-control-allow-methods",
+    "age",
+    "allow",
+    "cache-control",
+    "connection",
+    "content-encoding",
+    "content-language",
+    "content-length",
+    "content-range",
+    "content-type",
+    "date",
+    "expect",
+    "expires",
+    "http2-settings",
+    "if-modified-since",
+    "keep-alive",
+    "last-modified",
+    "pragma",
+    "proxy-connection",
+    "range",
+    "retry-after",
+    "sec-fetch-dest",
+    "sec-fetch-mode",
+    "sec-fetch-site",
+    "server",
+    "te",
+    "traceparent",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "upgrade-insecure-requests",
+    "vary",
+    "x-content-type-options",
+];
+
+// === impl Sanitizer ===
+
+impl Sanitizer {
+    pub(super) fn headers(&self, headers: Vec<Header>) -> Vec<Header> {
+        headers.into_iter().map(|header| self.header(header)).collect()
+    }
+
+    fn header(&self, header: Header) -> Header {
+        let Header { name, value } = header;
+        let (allow, deny) = (&self.policy.allow.headers, &self.policy.deny.headers);
+        let replaced = if deny.contains(&name) {
+            pseudonym::text(&self.key, &value)
+        } else if allow.contains(&name) || STRUCTURAL.binary_search(&name.as_str()).is_ok() {
+            value
+        } else {
+            self.header_value(&name, value)
+        };
+        let name = if is_plain_name(&name) && !is_sensitive(&name) {
+            name
+        } else {
+            pseudonym::text(&self.key, &name)
+        };
+        Header { name, value: replaced }
+    }
+
+    fn header_value(&self, name: &str, value: String) -> String {
+        match name {
+            "authorization" | "proxy-authorization" => self.credentials(&value),
+            "cookie" => self.pairs(&value, "; "),
+            "set-cookie" => self.set_cookie(&value),
+            "host" => self.authority(&value),
+            "user-agent" => family(&value),
+            _ if value.is_empty() => value,
+            _ if self.policy.base == Base::Replayable && is_ordinary(&value) => value,
+            _ => pseudonym::text(&self.key, &value),
+        }
+    }
+
+    /// Keeps the scheme of credentials and replaces the rest.
+    fn credentials(&self, value: &str) -> String {
+        match value.split_once(' ') {
+            Some((scheme, secret)) if scheme.bytes().all(|byte| byte.is_ascii_alphabetic()) => {
+                format!("{scheme} {}", pseudonym::text(&self.key, secret))
+            }
+            _ => pseudonym::text(&self.key, value),
+        }
+    }
+
+    /// Replaces the values of cookies.
+    fn pairs(&self, value: &str, separator: &str) -> String {
+        let cookies = value.split(';').map(|pair| self.cookie(pair.trim()));
+        cookies.collect::<Vec<_>>().join(separator)
+    }
+
+    fn cookie(&self, pair: &str) -> String {
+        let Some((name, value)) = pair.split_once('=') else {
+            return pseudonym::text(&self.key, pair);
+        };
+        let (allow, deny) = (&self.policy.allow.cookies, &self.policy.deny.cookies);
+        let keep = allow.contains(name) && !deny.contains(name);
+        let value = if keep { value.to_owned() } else { pseudonym::text(&self.key, value) };
+        let name =
+            if is_plain_name(name) { name.to_owned() } else { pseudonym::text(&self.key, name) };
+        format!("{name}={value}")
+    }
+
+    fn set_cookie(&self, value: &str) -> String {
+        let (pair, attributes) = value.split_once(';').unwrap_or((value, ""));
+        let kept = attributes.split(';').map(str::trim).filter(|attribute| {
+            let name = attribute.split('=').next().unwrap_or_default().to_ascii_lowercase();
+            ["max-age", "secure", "httponly", "samesite", "expires"].contains(&name.as_str())
+        });
+        std::iter::once(self.cookie(pair.trim()))
+            .chain(kept.map(str::to_owned))
+            .collect::<Vec<_>>()
+            .join("; ")
+    }
+}
+
+/// Reduces a user agent to the names of its products, without versions or devices.
+fn family(value: &str) -> String {
+    let outside = value.split('(').flat_map(|piece| piece.split(')').next_back());
+    let products =
+        outside.flat_map(str::split_whitespace).filter_map(|word| word.split('/').next());
+    let known: Vec<&str> = products
+        .filter(|name| {
+            (2..=24).contains(&name.len())
+                && name.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b'-')
+        })
+        .take(4)
+        .collect();
+    known.join(" ")
+}
+
+/// Says whether a header's value is a short word or number that a program wrote.
+fn is_ordinary(value: &str) -> bool {
+    value.len() <= 16
+        && value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.=/;,".contains(&byte))
+        && !is_sensitive(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn structural_headers_are_sorted_so_that_they_can_be_searched() {
+        assert!(STRUCTURAL.is_sorted());
+    }
+
+    #[test]
+    fn reduces_a_user_agent_to_its_families() {
+        assert_eq!(
+            family("Mozilla/5.0 (X11; Linux x86_64; Ann's laptop) Gecko/2010 Firefox/115.0"),
+            "Mozilla Gecko Firefox"
+        );
+    }
+}

@@ -1,0 +1,146 @@
+//! Paths, queries and authorities.
+
+use prophecy_core::route::{is_identifier, is_version};
+
+use super::Sanitizer;
+use crate::detector::{is_sensitive, is_telling};
+use crate::policy::Base;
+use crate::{pseudonym, vocabulary};
+
+// === impl Sanitizer ===
+
+impl Sanitizer {
+    pub(super) fn path(&self, path: &str) -> String {
+        if path == "*" {
+            return path.to_owned();
+        }
+        let segments = path.split('/').map(|segment| self.segment(segment));
+        segments.collect::<Vec<_>>().join("/")
+    }
+
+    fn segment(&self, segment: &str) -> String {
+        let decoded = decode(segment);
+        let keep = match self.policy.base {
+            _ if segment.is_empty() || self.literal_segments.contains(segment) => true,
+            Base::Synthetic => true,
+            Base::Replayable => !is_sensitive(&decoded),
+            Base::Default => {
+                !is_identifier(segment) && (is_version(segment) || vocabulary::contains(segment))
+            }
+        };
+        if keep { segment.to_owned() } else { encode(&pseudonym::text(&self.key, &decoded)) }
+    }
+
+    /// Sanitizes a query or a form: the same syntax.
+    pub(super) fn query(&self, query: &str) -> String {
+        let fields = query
+            .split('&')
+            .map(|field| self.field(field, &self.policy.allow.query, &self.policy.deny.query));
+        fields.collect::<Vec<_>>().join("&")
+    }
+
+    pub(super) fn form(&self, form: &str) -> String {
+        let strip = |paths: &std::collections::BTreeSet<String>| {
+            paths.iter().filter_map(|path| path.strip_prefix("$.")).map(str::to_owned).collect()
+        };
+        let (allow, deny) = (strip(&self.policy.allow.fields), strip(&self.policy.deny.fields));
+        form.split('&').map(|field| self.field(field, &allow, &deny)).collect::<Vec<_>>().join("&")
+    }
+
+    fn field(
+        &self,
+        field: &str,
+        allow: &std::collections::BTreeSet<String>,
+        deny: &std::collections::BTreeSet<String>,
+    ) -> String {
+        let (name, value) = match field.split_once('=') {
+            Some((name, value)) => (name, Some(value)),
+            None => (field, None),
+        };
+        let decoded_name = decode(name);
+        let kept_name = if is_plain_name(&decoded_name) && !is_sensitive(&decoded_name) {
+            name.to_owned()
+        } else {
+            encode(&pseudonym::text(&self.key, &decoded_name))
+        };
+        let Some(value) = value else { return kept_name };
+        let decoded = decode(value);
+        let keep = if deny.contains(&decoded_name) {
+            false
+        } else if allow.contains(&decoded_name) {
+            true
+        } else {
+            match self.policy.base {
+                Base::Synthetic => true,
+                Base::Replayable => !is_telling(&decoded_name) && !is_sensitive(&decoded),
+                Base::Default => value.is_empty(),
+            }
+        };
+        let value =
+            if keep { value.to_owned() } else { encode(&pseudonym::text(&self.key, &decoded)) };
+        format!("{kept_name}={value}")
+    }
+
+    pub(super) fn authority(&self, authority: &str) -> String {
+        let (host, port) = match authority.rsplit_once(':') {
+            Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => {
+                (host, Some(port))
+            }
+            _ => (authority, None),
+        };
+        let local = host == "localhost" || host.starts_with("127.") || host == "[::1]";
+        let keep = host.is_empty()
+            || local
+            || (self.policy.base == Base::Replayable && !is_sensitive(host));
+        let host = if keep { host.to_owned() } else { pseudonym::text(&self.key, host) };
+        match port {
+            Some(port) => format!("{host}:{port}"),
+            None => host,
+        }
+    }
+}
+
+/// Says whether a name of a field looks like one that a programmer wrote.
+pub(super) fn is_plain_name(name: &str) -> bool {
+    let part = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.[]$".contains(&byte);
+    (1..=40).contains(&name.len()) && name.bytes().all(part) && !is_identifier_name(name)
+}
+
+/// Says whether a name of a field is itself data, such as a customer number.
+fn is_identifier_name(name: &str) -> bool {
+    name.bytes().filter(u8::is_ascii_digit).count() >= 3
+}
+
+/// Decodes percent escapes and `+`; what is not UTF-8 becomes U+FFFD.
+pub(super) fn decode(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let mut decoded = Vec::with_capacity(bytes.len());
+    let mut index = 0;
+    while let Some(&byte) = bytes.get(index) {
+        let escape = (byte == b'%').then(|| text.get(index + 1..index + 3)).flatten();
+        match escape.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            Some(value) => {
+                decoded.push(value);
+                index += 3;
+            }
+            None => {
+                decoded.push(if byte == b'+' { b' ' } else { byte });
+                index += 1;
+            }
+        }
+    }
+    String::from_utf8_lossy(&decoded).into_owned()
+}
+
+/// Encodes what may not stand in a path segment or a query value (RFC 3986, section 2.3).
+pub(super) fn encode(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~:,@".contains(&byte) {
+            encoded.push(byte as char);
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    encoded
+}

@@ -1,0 +1,300 @@
+//! The command line, as data.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use prophecy_core::system::Span;
+
+use crate::printer::Format;
+
+/// Says, before a deployment, what it will do to production, and how sure that is.
+#[derive(Debug, Parser)]
+#[command(name = "prophecy", version, about, max_term_width = 100, disable_help_subcommand = true)]
+pub(crate) struct Arguments {
+    /// How results are written to stdout
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
+    pub(crate) format: Format,
+    /// Only results, warnings and errors
+    #[arg(long, short, global = true)]
+    pub(crate) quiet: bool,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Write a starting `system.yaml` for a service of yours
+    Init(InitArguments),
+    /// Say what this machine can and cannot do, and the fix
+    Doctor,
+    /// Record traffic, sanitized, into a dataset
+    Capture(Box<CaptureArguments>),
+    /// Look into a dataset
+    #[command(subcommand)]
+    Dataset(DatasetCommand),
+    /// Replay a dataset against two builds and record what they do
+    Replay(ReplayArguments),
+    /// Fit a model to a dataset
+    Fit(FitArguments),
+    /// Simulate a model under traffic
+    Simulate(SimulateArguments),
+    /// Forecast what a candidate will do to production
+    Report(ReportArguments),
+    /// Answer go or no-go for a report, by exit code
+    Gate(GateArguments),
+    /// Forecast two deployments of a sample shop, carry them out, compare
+    Demo(DemoArguments),
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Arguments of `init`.
+#[derive(Debug, Args)]
+pub(crate) struct InitArguments {
+    /// The name of the service
+    #[arg(long, default_value = "app", value_name = "NAME")]
+    pub(crate) service: String,
+    /// Where to write
+    #[arg(long, short, default_value = "system.yaml", value_name = "FILE")]
+    pub(crate) out: PathBuf,
+    /// Program and arguments that start it; `{port}` stands for the port it is given
+    #[arg(last = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<String>,
+}
+
+/// Arguments of `capture`.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("from").required(true).args(["pcap", "listen", "edge"]))]
+pub(crate) struct CaptureArguments {
+    /// Read these capture files (pcap or pcapng)
+    #[arg(long, num_args = 1.., value_name = "FILE")]
+    pub(crate) pcap: Vec<PathBuf>,
+    /// Listen here as a mirroring proxy
+    #[arg(long, value_name = "ADDR", requires = "upstream", requires = "service")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// Pass requests on to this service, `http://host:port`
+    #[arg(long, value_name = "URL", requires = "listen")]
+    pub(crate) upstream: Option<String>,
+    /// The name of the service behind the proxy
+    #[arg(long, value_name = "NAME", requires = "listen")]
+    pub(crate) service: Option<String>,
+    /// The name of the service in front of the proxy
+    #[arg(long, value_name = "NAME", default_value = "client")]
+    pub(crate) source: String,
+    /// Another proxy in the same dataset: `SOURCE>SERVICE=LISTEN>URL`; may be repeated
+    #[arg(long, value_name = "EDGE")]
+    pub(crate) edge: Vec<String>,
+    /// Call a packet's address by this name: `NAME=ADDR:PORT`; may be repeated
+    #[arg(long = "name", value_name = "NAME=ADDR:PORT", requires = "pcap")]
+    pub(crate) names: Vec<String>,
+    /// Where to write the dataset: a folder that does not exist yet, or an empty one
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) out: PathBuf,
+    /// Stop after this time; without it, at Ctrl-C
+    #[arg(long = "for", value_name = "TIME", value_parser = span, conflicts_with = "pcap")]
+    pub(crate) duration: Option<Span>,
+    #[command(flatten)]
+    pub(crate) privacy: PrivacyArguments,
+    /// Keep at most this many bytes of each body
+    #[arg(long, value_name = "BYTES", default_value_t = 65_536)]
+    pub(crate) body_limit: usize,
+}
+
+/// What may be kept, and under which key the rest is replaced.
+#[derive(Debug, Args)]
+pub(crate) struct PrivacyArguments {
+    /// `default` keeps nothing that could be personal; `replayable` also keeps what a replay needs;
+    /// `synthetic` keeps everything (test systems only); or a YAML file
+    #[arg(long, value_name = "POLICY", default_value = "default")]
+    pub(crate) policy: String,
+    /// The key of pseudonyms; made with mode 0600 if absent [default: ~/.config/prophecy/key]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key_file: Option<PathBuf>,
+    /// Keep path segments of the routes that this manifest's `slo` names
+    #[arg(long, value_name = "FILE")]
+    pub(crate) system: Option<PathBuf>,
+}
+
+/// What to do with a dataset.
+#[derive(Debug, Subcommand)]
+pub(crate) enum DatasetCommand {
+    /// Say what is in a dataset
+    Info {
+        /// The dataset
+        dataset: PathBuf,
+    },
+    /// Check that a dataset is whole and its ledger adds up
+    Verify {
+        /// The dataset
+        dataset: PathBuf,
+    },
+}
+
+/// Arguments of `replay`.
+#[derive(Debug, Args)]
+pub(crate) struct ReplayArguments {
+    #[command(flatten)]
+    pub(crate) twin: TwinArguments,
+    /// Where to write the run: a folder that does not exist yet, or an empty one
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) out: PathBuf,
+    /// The seed of everything drawn
+    #[arg(long, default_value_t = 7, value_name = "NUMBER")]
+    pub(crate) seed: u64,
+}
+
+/// What is replayed against what.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct TwinArguments {
+    /// The captured traffic
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) dataset: PathBuf,
+    /// The manifest of what runs now
+    #[arg(long, value_name = "FILE")]
+    pub(crate) baseline: PathBuf,
+    /// The manifest of what is to be deployed
+    #[arg(long, value_name = "FILE")]
+    pub(crate) candidate: PathBuf,
+    /// Replay this many times as fast as captured
+    #[arg(long, default_value_t = 1.0, value_name = "FACTOR")]
+    pub(crate) speed: f64,
+    /// Replay at most this much of the captured window
+    #[arg(long, value_name = "TIME", value_parser = span)]
+    pub(crate) limit: Option<Span>,
+    /// Allow traffic to this address that is not loopback; may be repeated
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) allow: Vec<SocketAddr>,
+}
+
+/// Arguments of `fit`.
+#[derive(Debug, Args)]
+pub(crate) struct FitArguments {
+    /// The dataset
+    pub(crate) dataset: PathBuf,
+    /// The manifest of the system that was captured
+    #[arg(long, value_name = "FILE")]
+    pub(crate) system: PathBuf,
+    /// Where to write the model
+    #[arg(long, short, default_value = "model.json", value_name = "FILE")]
+    pub(crate) out: PathBuf,
+}
+
+/// Arguments of `simulate`.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("traffic").required(true).args(["dataset", "rate"]))]
+pub(crate) struct SimulateArguments {
+    /// The model, from `prophecy fit`
+    pub(crate) model: PathBuf,
+    /// The traffic of this dataset
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) dataset: Option<PathBuf>,
+    /// Poisson arrivals at this rate, in requests per second, spread evenly over the entry's routes
+    #[arg(long, value_name = "HZ")]
+    pub(crate) rate: Option<f64>,
+    /// The simulated time, with `--rate`
+    #[arg(long = "for", value_name = "TIME", value_parser = span, default_value = "60s")]
+    pub(crate) duration: Span,
+    /// Simulated runs
+    #[arg(long, default_value_t = 100, value_name = "COUNT")]
+    pub(crate) replications: u32,
+    #[command(flatten)]
+    pub(crate) chance: ChanceArguments,
+}
+
+/// Chance and threads: the same seed gives the same bytes on any number of threads.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct ChanceArguments {
+    /// The seed of everything drawn
+    #[arg(long, default_value_t = 7, value_name = "NUMBER")]
+    pub(crate) seed: u64,
+    /// Threads to use [default: all cores]
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) threads: Option<usize>,
+}
+
+/// Arguments of `report`.
+#[derive(Debug, Args)]
+pub(crate) struct ReportArguments {
+    /// The captured traffic
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) dataset: PathBuf,
+    /// The manifest of what runs now
+    #[arg(long, value_name = "FILE")]
+    pub(crate) baseline: PathBuf,
+    /// The manifest of what is to be deployed
+    #[arg(long, value_name = "FILE")]
+    pub(crate) candidate: PathBuf,
+    /// Where to write the report: a folder that does not exist yet, or an empty one
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) out: PathBuf,
+    /// Use this run of `prophecy replay` instead of replaying again
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) run: Option<PathBuf>,
+    /// Replay this many times as fast as captured
+    #[arg(long, default_value_t = 1.0, value_name = "FACTOR")]
+    pub(crate) speed: f64,
+    /// Replay at most this much of the captured window
+    #[arg(long, value_name = "TIME", value_parser = span)]
+    pub(crate) limit: Option<Span>,
+    /// Allow traffic to this address that is not loopback; may be repeated
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) allow: Vec<SocketAddr>,
+    /// The risk score up to which the verdict may be `go`
+    #[arg(long, default_value_t = 20.0, value_name = "SCORE", value_parser = risk_score)]
+    pub(crate) max_risk: f64,
+    /// Draws of what is not known (outer loop)
+    #[arg(long, default_value_t = 64, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(8..))]
+    pub(crate) draws: u32,
+    /// Simulated runs for each draw (inner loop)
+    #[arg(long, default_value_t = 8, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) replications: u32,
+    #[command(flatten)]
+    pub(crate) chance: ChanceArguments,
+}
+
+/// Arguments of `gate`.
+#[derive(Debug, Args)]
+pub(crate) struct GateArguments {
+    /// The report: its folder, or `report.json`
+    pub(crate) report: PathBuf,
+    /// The highest risk score that may pass, 0 to 100
+    #[arg(long, default_value_t = 20.0, value_name = "SCORE", value_parser = risk_score)]
+    pub(crate) max_risk: f64,
+}
+
+/// Arguments of `demo`.
+#[derive(Debug, Args)]
+pub(crate) struct DemoArguments {
+    /// Where to write what the demo makes: a folder that does not exist yet, or an empty one
+    #[arg(long, default_value = "prophecy-demo", value_name = "FOLDER")]
+    pub(crate) out: PathBuf,
+    /// The seed of everything drawn
+    #[arg(long, default_value_t = 7, value_name = "NUMBER")]
+    pub(crate) seed: u64,
+}
+
+fn span(text: &str) -> Result<Span, String> {
+    prophecy_core::time::parse_duration(text).map(Span).map_err(|error| error.to_string())
+}
+
+fn risk_score(text: &str) -> Result<f64, String> {
+    let score: f64 = text.parse().map_err(|_| format!("`{text}` is not a number"))?;
+    if (0.0..=100.0).contains(&score) { Ok(score) } else { Err(format!("{score} is not from 0 to 100")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+}

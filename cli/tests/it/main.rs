@@ -1,0 +1,7 @@
+//! The `prophecy` command as its users meet it: real files, sockets and processes.
+
+mod bad_input;
+mod capture;
+mod prophecy;
+mod report;
+mod third_party;

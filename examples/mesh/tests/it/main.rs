@@ -1,0 +1,5 @@
+//! The binary as it is used: started, asked over real sockets, ended.
+
+mod behaviour;
+mod messages;
+mod server;
