@@ -221,3 +221,21 @@ async fn reached(phases: &mut watch::Receiver<Phase>, phase: Phase) {
     // An error means that the sender is gone, and so is whoever could say more.
     drop(phases.wait_for(|current| *current >= phase).await);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn notices_an_upstream_that_is_itself() {
+        let check = |address: &str, upstream: &str, expected: bool| {
+            let found = leads_back(address.parse().unwrap(), upstream.parse().unwrap());
+            assert_eq!(found, expected, "{address} {upstream}");
+        };
+        check("127.0.0.1:80", "127.0.0.1:80", true);
+        check("0.0.0.0:80", "127.0.0.1:80", true);
+        check("[::]:80", "[::1]:80", true);
+        check("127.0.0.1:80", "127.0.0.1:81", false);
+        check("0.0.0.0:80", "192.0.2.1:80", false);
+    }
+}

@@ -2,4 +2,5 @@
 
 mod behaviour;
 mod messages;
+mod samples;
 mod server;

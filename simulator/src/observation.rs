@@ -1,0 +1,97 @@
+//! What the exchanges at the services of one arm, or of production, tell about demand.
+
+use std::collections::BTreeMap;
+
+/// Everything that was observed of a system in one window.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Observations {
+    /// The service that clients call.
+    pub entry: String,
+    /// The length of the window \[ns\].
+    pub window_nanos: u64,
+    /// Arrivals at the entry, by time.
+    pub arrivals: Vec<Arrival>,
+    /// What was observed at each service.
+    pub services: BTreeMap<String, ServiceObservations>,
+}
+
+/// A request that reached the entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Arrival {
+    /// When, from the start of the window \[ns\].
+    pub at_nanos: u64,
+    /// The session it belongs to.
+    pub session: u64,
+    /// Its route.
+    pub route: String,
+}
+
+/// What was observed at one service.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ServiceObservations {
+    /// Requests that one instance works on at once.
+    pub workers: Workers,
+    /// The most calls at once to each destination, where that limit was seen to bind.
+    pub pools: BTreeMap<String, u32>,
+    /// Visits by route, by time.
+    pub routes: BTreeMap<String, Vec<Visit>>,
+    /// Resident memory over time.
+    pub memory: Vec<MemoryPoint>,
+    /// Processor time per request, where it was measured \[ns\].
+    pub cpu_nanos_per_request: Option<f64>,
+}
+
+/// How many requests one instance works on at once, and how that is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Workers {
+    /// The manifest says so.
+    Declared(u32),
+    /// Inferred from queueing that was observed.
+    Estimated(u32),
+    /// Never seen to queue.
+    #[default]
+    Unlimited,
+}
+
+/// One request at one service.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Visit {
+    /// When it arrived, from the start of the window \[ns\].
+    pub at_nanos: u64,
+    /// From arrival to the end of the answer \[ns\].
+    pub latency_nanos: u64,
+    /// Time that a worker spent on it outside of calls, waiting taken out \[ns\].
+    pub own_nanos: u64,
+    /// Time that it waited for a worker \[ns\].
+    pub waited_nanos: u64,
+    /// The status of the answer.
+    pub status: Option<u16>,
+    /// Whether the service failed it.
+    pub failed: bool,
+    /// The calls it made, by time.
+    pub calls: Vec<Call>,
+}
+
+/// One call that a visit made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// The called service.
+    pub destination: String,
+    /// The called route.
+    pub route: String,
+    /// How long it took \[ns\].
+    pub nanos: u64,
+    /// Whether it failed.
+    pub failed: bool,
+}
+
+/// Resident memory of a service at one time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoryPoint {
+    /// When, from the start of the window \[ns\].
+    pub at_nanos: u64,
+    /// Requests served so far.
+    pub requests: u64,
+    /// Resident bytes of the service's processes.
+    pub resident_bytes: u64,
+}
