@@ -6,6 +6,7 @@
 pub mod exchange;
 pub mod ledger;
 pub mod probability;
+pub mod proportion;
 pub mod quantile;
 pub mod random;
 pub mod record;

@@ -1,54 +1,57 @@
-//! What the exchanges at the services of one arm, or of production, tell about demand.
+//! What was observed of a system: the input of every estimate.
+//!
+//! Observations come from a dataset (captured traffic, or an arm of the twin) with calls already
+//! linked to the visits that made them, and waiting already taken out of own time.
 
 use std::collections::BTreeMap;
 
-/// Everything that was observed of a system in one window.
+/// What was observed of one system during one window.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Observations {
     /// The service that clients call.
     pub entry: String,
-    /// The length of the window \[ns\].
+    /// How long the window was.
     pub window_nanos: u64,
-    /// Arrivals at the entry, by time.
+    /// Requests at the entry, ascending by time.
     pub arrivals: Vec<Arrival>,
-    /// What was observed at each service.
+    /// What was seen of each service, by name.
     pub services: BTreeMap<String, ServiceObservations>,
 }
 
 /// A request that reached the entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Arrival {
-    /// When, from the start of the window \[ns\].
+    /// When, since the start of the window.
     pub at_nanos: u64,
-    /// The session it belongs to.
+    /// The client it came from.
     pub session: u64,
-    /// Its route.
+    /// Method and path template.
     pub route: String,
 }
 
-/// What was observed at one service.
+/// What was seen of one service.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ServiceObservations {
-    /// Requests that one instance works on at once.
+    /// How many requests one instance works on at once.
     pub workers: Workers,
-    /// The most calls at once to each destination, where that limit was seen to bind.
+    /// The most calls one instance had in flight at once, by destination, where that limit binds.
     pub pools: BTreeMap<String, u32>,
-    /// Visits by route, by time.
+    /// Visits by route, ascending by time.
     pub routes: BTreeMap<String, Vec<Visit>>,
     /// Resident memory over time.
     pub memory: Vec<MemoryPoint>,
-    /// Processor time per request, where it was measured \[ns\].
+    /// Processor time per request, if it was measured.
     pub cpu_nanos_per_request: Option<f64>,
 }
 
-/// How many requests one instance works on at once, and how that is known.
+/// How many requests one instance of a service works on at once, and how we know.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Workers {
-    /// The manifest says so.
+    /// The system manifest says so.
     Declared(u32),
-    /// Inferred from queueing that was observed.
+    /// Estimated from how latency grows with the number of requests in the service.
     Estimated(u32),
-    /// Never seen to queue.
+    /// Requests were never seen to wait for a worker.
     #[default]
     Unlimited,
 }
@@ -56,42 +59,63 @@ pub enum Workers {
 /// One request at one service.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Visit {
-    /// When it arrived, from the start of the window \[ns\].
+    /// When it came, since the start of the window.
     pub at_nanos: u64,
-    /// From arrival to the end of the answer \[ns\].
+    /// From its first byte to the last byte of its answer.
     pub latency_nanos: u64,
-    /// Time that a worker spent on it outside of calls, waiting taken out \[ns\].
+    /// The time it held a worker outside its calls, with waiting taken out.
     pub own_nanos: u64,
-    /// Time that it waited for a worker \[ns\].
+    /// The time it waited for a worker.
     pub waited_nanos: u64,
     /// The status of the answer.
     pub status: Option<u16>,
-    /// Whether the service failed it.
+    /// The service failed it: a 5xx status, or no whole answer.
     pub failed: bool,
-    /// The calls it made, by time.
+    /// The calls it made, in order of their start.
     pub calls: Vec<Call>,
 }
 
-/// One call that a visit made.
+/// A call that a visit made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Call {
     /// The called service.
     pub destination: String,
-    /// The called route.
+    /// Method and path template.
     pub route: String,
-    /// How long it took \[ns\].
+    /// From its first byte to the last byte of its answer.
     pub nanos: u64,
-    /// Whether it failed.
+    /// It failed: a 5xx status, or no whole answer.
     pub failed: bool,
 }
 
-/// Resident memory of a service at one time.
+/// Resident memory of a service at one instant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemoryPoint {
-    /// When, from the start of the window \[ns\].
+    /// When, since the start of the window.
     pub at_nanos: u64,
     /// Requests served so far.
     pub requests: u64,
-    /// Resident bytes of the service's processes.
+    /// Resident memory.
     pub resident_bytes: u64,
+}
+
+// === impl Workers ===
+
+impl Workers {
+    /// Returns the number of workers, or `None` if they never limited anything.
+    pub fn limit(self) -> Option<u32> {
+        match self {
+            Self::Declared(workers) | Self::Estimated(workers) => Some(workers),
+            Self::Unlimited => None,
+        }
+    }
+}
+
+// === impl ServiceObservations ===
+
+impl ServiceObservations {
+    /// Returns how many visits were seen, over all routes.
+    pub fn visit_count(&self) -> usize {
+        self.routes.values().map(Vec::len).sum()
+    }
 }

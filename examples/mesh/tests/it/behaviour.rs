@@ -51,7 +51,7 @@ fn gives_people_to_protect_and_one_key_one_person() {
 
 #[test]
 fn queues_for_its_workers_in_order_and_refuses_what_is_over_the_limit() {
-    let routes = [route("GET", "/", "{ wait: { mean: 400ms } }")];
+    let routes = [route("GET", "/", "{ wait: { mean: 1s } }")];
     let server = Server::start(&service("workers: 1\nqueue: 1", &routes));
     let start = Instant::now();
     let mut connections = [server.connect(), server.connect(), server.connect()];
@@ -62,7 +62,7 @@ fn queues_for_its_workers_in_order_and_refuses_what_is_over_the_limit() {
     let statuses = connections.each_mut().map(|connection| connection.receive().status);
     assert_eq!(statuses.iter().filter(|&&status| status == 204).count(), 2, "{statuses:?}");
     assert_eq!(statuses.iter().filter(|&&status| status == 503).count(), 1, "{statuses:?}");
-    assert!(start.elapsed() >= Duration::from_millis(800), "the two did not work at once");
+    assert!(start.elapsed() >= Duration::from_secs(2), "the two did not work at once");
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn answers_502_for_a_failed_call_unless_it_is_optional_and_passes_client_errors_
 #[test]
 fn gives_up_after_the_timeout_and_tries_again_as_often_as_said() {
     let slow = "{ query: { sql: 'INSERT INTO orders (quantity) VALUES (1)' } }, \
-        { wait: { mean: 300ms } }";
+        { wait: { mean: 3s } }";
     let count = "{ query: { sql: 'SELECT count(*) AS n FROM orders' } }, \
         { respond: { json: '{{row}}' } }";
     let callee = Server::start(&service(
@@ -133,12 +133,15 @@ fn gives_up_after_the_timeout_and_tries_again_as_often_as_said() {
         &[route("GET", "/slow", slow), route("GET", "/count", count)],
     ));
     let clients = format!(
-        "clients: {{ callee: {{ url: 'http://{}', timeout: 50ms, retries: 2, backoff: 1ms }} }}",
+        "clients: {{ callee: {{ url: 'http://{}', timeout: 200ms, retries: 2, backoff: 1ms }} }}",
         callee.address
     );
     let call = "{ call: { client: callee, path: /slow } }";
     let caller = Server::start(&service(&clients, &[route("GET", "/", call)]));
     assert_eq!(caller.get("/").status, 502);
+    // The last attempt was given up a moment ago: its row may still be on the way.
+    let mut counts = (0..1_000).map(|_| callee.get("/count").body["n"].as_u64());
+    assert!(counts.any(|count| count == Some(3)));
     assert_eq!(callee.get("/count").body, json!({ "n": 3 }));
 }
 

@@ -1,0 +1,280 @@
+//! Arms: a build of a system as running processes, every service behind a mirroring proxy.
+
+mod placeholder;
+mod process;
+mod ready;
+mod reaper;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+
+use prophecy_capture::mirror::{Mirror, MirrorOptions, StartMirrorError};
+use prophecy_capture::recorder::{RecordError, Recorder, Recording, RecordingOptions};
+use prophecy_datasets::Manifest;
+use prophecy_datasets::DatasetWriter;
+use prophecy_anonymizer::Sanitizer;
+use tempfile::TempDir;
+use thiserror::Error;
+
+use crate::allow_list::AllowList;
+use crate::manifest::LoadedSystem;
+use crate::metrics::Sampler;
+
+use self::placeholder::{Places, UnknownPlaceholderError};
+use self::process::Process;
+use self::reaper::Reaper;
+
+/// The most bytes of a body that an arm's dataset keeps.
+const BODY_LIMIT: usize = 64 << 10;
+
+/// How an arm is started.
+#[derive(Debug)]
+pub struct ArmOptions<'a> {
+    /// The arm's name: a label of its metrics.
+    pub name: String,
+    /// What to run.
+    pub system: &'a LoadedSystem,
+    /// Where its exchanges go.
+    pub writer: DatasetWriter,
+    /// What they go through.
+    pub sanitizer: Sanitizer,
+    /// The folder that its services' output goes to.
+    pub logs: PathBuf,
+    /// Where traffic may be sent.
+    pub allow: &'a AllowList,
+    /// Services that stand in for dependencies.
+    pub standins: BTreeMap<String, SocketAddr>,
+    /// Where the proxy in front of the entry listens; port 0 takes a free one.
+    pub listen: SocketAddr,
+}
+
+/// A running arm. Dropping it ends its processes.
+#[derive(Debug)]
+pub struct Arm {
+    entry: SocketAddr,
+    mirrors: Vec<Mirror>,
+    sampler: Sampler,
+    recording: Recording,
+    // ORDER: processes end before the reaper is let go, and before their folders are removed.
+    processes: Vec<Process>,
+    reaper: Reaper,
+    _data: TempDir,
+}
+
+/// Why an arm did not start.
+#[derive(Debug, Error)]
+pub enum StartArmError {
+    /// A placeholder is not known.
+    #[error("cannot fill in service `{service}`")]
+    Placeholder {
+        /// The service.
+        service: String,
+        /// Which one.
+        #[source]
+        source: UnknownPlaceholderError,
+    },
+    /// A file or folder could not be made.
+    #[error("cannot prepare `{}`", path.display())]
+    Prepare {
+        /// What.
+        path: PathBuf,
+        /// What the operating system said.
+        #[source]
+        source: io::Error,
+    },
+    /// A proxy did not start.
+    #[error("cannot put a proxy in front of service `{service}`")]
+    Mirror {
+        /// The service.
+        service: String,
+        /// Why.
+        #[source]
+        source: StartMirrorError,
+    },
+    /// A program could not be started.
+    #[error("cannot start service `{service}`: cannot run `{program}`")]
+    Spawn {
+        /// The service.
+        service: String,
+        /// The program.
+        program: String,
+        /// What the operating system said.
+        #[source]
+        source: io::Error,
+    },
+    /// A service ended instead of becoming ready.
+    #[error("service `{service}` ended with {status} before it was ready{log}")]
+    Ended {
+        /// The service.
+        service: String,
+        /// How it ended.
+        status: String,
+        /// Its last words.
+        log: String,
+    },
+    /// A service did not become ready in time.
+    #[error("service `{service}` was not ready within {seconds} s: {found}{log}")]
+    NotReady {
+        /// The service.
+        service: String,
+        /// How long it had.
+        seconds: f64,
+        /// What was seen of it instead.
+        found: String,
+        /// Its last words.
+        log: String,
+    },
+    /// A service's address is not one that traffic may be sent to.
+    #[error("service `{service}` is at {address}, which is neither loopback nor on the allow list")]
+    NotAllowed {
+        /// The service.
+        service: String,
+        /// Where it is.
+        address: String,
+    },
+    /// No port is free.
+    #[error("no port between 20000 and 32000 is free")]
+    NoPort,
+}
+
+// === impl Arm ===
+
+impl Arm {
+    /// Starts every service, callees first, each behind a proxy for every caller.
+    ///
+    /// # Errors
+    ///
+    /// [`StartArmError`]; whatever was started by then is ended.
+    pub async fn start(options: ArmOptions<'_>) -> Result<Self, StartArmError> {
+        let ArmOptions { name, system, writer, sanitizer, logs, allow, standins, listen } = options;
+        let prepare = |path: PathBuf| move |source| StartArmError::Prepare { path, source };
+        fs::create_dir_all(&logs).map_err(prepare(logs.clone()))?;
+        let data = tempfile::tempdir().map_err(prepare(std::env::temp_dir()))?;
+        let recording = RecordingOptions { tap: None, ..RecordingOptions::default() };
+        let (recorder, recording) = Recording::start(writer, sanitizer, recording);
+        let mut addresses = service_addresses(system, allow)?;
+        addresses.extend(standins);
+        let mut mirrors = Vec::new();
+        let mut places = Places::new(&addresses, data.path());
+        for (source, service) in &system.system.services {
+            for destination in placeholder::urls_in(service) {
+                let Some(upstream) = addresses.get(&destination) else { continue };
+                let any = SocketAddr::from(([127, 0, 0, 1], 0));
+                let mirror = mirror(any, *upstream, source, &destination, &recorder).await?;
+                places.edge(source, &destination, mirror.address());
+                mirrors.push(mirror);
+            }
+        }
+        let entry = &system.system.entry;
+        let front = mirror(listen, addresses[entry], "client", entry, &recorder).await?;
+        let entry = front.address();
+        mirrors.push(front);
+
+        let mut reaper = Reaper::start().map_err(prepare(PathBuf::from("/bin/sh")))?;
+        let mut processes = Vec::new();
+        for service in placeholder::callees_first(&system.system) {
+            let Some(run) = &system.system.services[&service].run else { continue };
+            let port = addresses[&service].port();
+            let folder = data.path().join(&service);
+            fs::create_dir(&folder).map_err(prepare(folder.clone()))?;
+            let filled = places
+                .fill(&service, run, port)
+                .map_err(|source| StartArmError::Placeholder { service: service.clone(), source })?;
+            let log = logs.join(format!("{service}.log"));
+            let process = Process::start(&service, filled, &system.folder, log, &mut reaper)?;
+            processes.push(process);
+            let process = processes.last_mut().expect("just pushed");
+            ready::wait(process, &run.ready, addresses[&service]).await?;
+        }
+        let roots = processes.iter().map(|process| (process.service().to_owned(), process.id()));
+        let sampler = Sampler::start(name, roots.collect(), recorder);
+        Ok(Self { entry, mirrors, sampler, recording, processes, reaper, _data: data })
+    }
+
+    /// Returns the address of the proxy in front of the entry.
+    pub fn entry(&self) -> SocketAddr {
+        self.entry
+    }
+
+    /// Says whether recording has failed, as on a full disk.
+    pub fn recording_failed(&self) -> bool {
+        self.recording.failed()
+    }
+
+    /// Returns the first service that has ended by itself, with how it ended.
+    pub fn ended_service(&mut self) -> Option<(String, String)> {
+        self.processes.iter_mut().find_map(|process| {
+            process.ended().map(|status| (process.service().to_owned(), status))
+        })
+    }
+
+    /// Lets exchanges in flight end, ends every process, and completes the dataset.
+    ///
+    /// # Errors
+    ///
+    /// [`RecordError`] if the dataset could not be written.
+    pub async fn stop(self) -> Result<Manifest, RecordError> {
+        let Self { mirrors, sampler, recording, processes, reaper, _data, .. } = self;
+        for mirror in mirrors {
+            mirror.stop().await;
+        }
+        sampler.stop();
+        process::end_all(processes).await;
+        reaper.finish().await;
+        tokio::task::spawn_blocking(move || recording.finish())
+            .await
+            .unwrap_or(Err(RecordError::Panicked))
+    }
+}
+
+/// Finds a free port for each service to run, and the address of each that runs already.
+fn service_addresses(
+    system: &LoadedSystem,
+    allow: &AllowList,
+) -> Result<BTreeMap<String, SocketAddr>, StartArmError> {
+    let mut addresses = BTreeMap::new();
+    for (name, service) in &system.system.services {
+        let address = match &service.url {
+            None => SocketAddr::from(([127, 0, 0, 1], process::free_port().ok_or(StartArmError::NoPort)?)),
+            Some(url) => resolve(name, url, allow)?,
+        };
+        addresses.insert(name.clone(), address);
+    }
+    Ok(addresses)
+}
+
+fn resolve(
+    name: &str,
+    url: &str,
+    allow: &AllowList,
+) -> Result<SocketAddr, StartArmError> {
+    let authority = url.strip_prefix("http://").unwrap_or(url).trim_end_matches('/');
+    let with_port = if authority.contains(':') { authority.to_owned() } else { format!("{authority}:80") };
+    let address = with_port.to_socket_addrs().ok().and_then(|mut found| found.next());
+    match address {
+        Some(address) if allow.allows(address) => Ok(address),
+        _ => Err(StartArmError::NotAllowed { service: name.to_owned(), address: authority.to_owned() }),
+    }
+}
+
+async fn mirror(
+    listen: SocketAddr,
+    upstream: SocketAddr,
+    source: &str,
+    destination: &str,
+    recorder: &Recorder,
+) -> Result<Mirror, StartArmError> {
+    let options = MirrorOptions {
+        listen,
+        upstream,
+        source: source.to_owned(),
+        destination: destination.to_owned(),
+        body_limit: BODY_LIMIT,
+    };
+    Mirror::start(options, recorder.clone())
+        .await
+        .map_err(|source| StartArmError::Mirror { service: destination.to_owned(), source })
+}

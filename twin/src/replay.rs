@@ -1,0 +1,14 @@
+//! Paced replay: every request leaves at its own absolute deadline, whatever became of the others.
+//!
+//! Open loop: a slow answer delays no later request, so a build cannot hide its slowness by being
+//! asked less. Latency counts from the *intended* start; how late requests really left is the send
+//! lag, which the replay measures of itself.
+
+mod driver;
+mod pacer;
+mod plan;
+mod sender;
+
+pub use driver::{Reply, ReplayError, Target, drive};
+pub use plan::{PlannedRequest, plan};
+pub use sender::Answer;
