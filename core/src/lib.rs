@@ -13,6 +13,7 @@ pub mod record;
 pub mod route;
 pub mod system;
 pub mod time;
+pub mod trend;
 
 pub use exchange::{Completeness, Exchange, Header, Protocol};
 pub use ledger::Ledger;

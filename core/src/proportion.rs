@@ -27,7 +27,8 @@ pub fn wilson_95(count: u64, of: u64) -> Interval {
     let z2 = Z_95 * Z_95;
     let center = (p + z2 / (2.0 * n)) / (1.0 + z2 / n);
     let half = Z_95 / (1.0 + z2 / n) * (p * (1.0 - p) / n + z2 / (4.0 * n * n)).sqrt();
-    Interval::try_new((center - half).max(0.0), (center + half).min(1.0)).expect("finite bounds in order")
+    Interval::try_new((center - half).max(0.0), (center + half).min(1.0))
+        .expect("finite bounds in order")
 }
 
 /// Returns the probability of at least `count` of `of`, if it and `other_count` of `other_of` came

@@ -82,7 +82,8 @@ pub fn write_replays(folder: &Path, rows: &[Replay]) -> io::Result<()> {
         Arc::new(errors.finish()),
         Arc::new(digests.finish()),
     ];
-    let batch = RecordBatch::try_new(Arc::new(schema()), columns).expect("columns follow the schema");
+    let batch =
+        RecordBatch::try_new(Arc::new(schema()), columns).expect("columns follow the schema");
     write_whole(&folder.join("replays.arrow"), &file_of(&batch))
 }
 

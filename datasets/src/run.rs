@@ -156,9 +156,12 @@ impl Run {
     /// Each variant of [`ReadRunError`].
     pub fn read(folder: &Path) -> Result<Self, ReadRunError> {
         let path = folder.to_owned();
-        let text = fs::read(folder.join(NAME)).map_err(|source| ReadRunError::Read { path: path.clone(), source })?;
-        let run: Self = serde_json::from_slice(&text)
-            .map_err(|error| ReadRunError::Format { path: path.clone(), message: error.to_string() })?;
+        let text = fs::read(folder.join(NAME))
+            .map_err(|source| ReadRunError::Read { path: path.clone(), source })?;
+        let run: Self = serde_json::from_slice(&text).map_err(|error| ReadRunError::Format {
+            path: path.clone(),
+            message: error.to_string(),
+        })?;
         if run.schema == SCHEMA {
             return Ok(run);
         }

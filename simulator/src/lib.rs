@@ -1,23 +1,21 @@
-//! The discrete-event engine and the model of a system.
+//! The discrete-event engine, the model of a system, and its estimation from observations.
 //!
-//! A [`Model`] holds stations (services with workers, queues and connection pools), what each route
-//! costs and which calls it makes. [`model_of`] estimates one from [`Observations`]; it can also be
-//! written by hand. [`scenario`] runs a model under some traffic: time is integer nanoseconds, the
-//! order of events is total, and each draw is a function of the seed, the replication, the route and
-//! the request's own number, so that two models simulated under one seed share their luck.
-//!
-//! The crate is pure: it reads no clock, file or socket, and gives the same bytes on any number of
-//! threads.
+//! Simulated time is integer nanoseconds; the order of events is total; every draw is keyed, so a
+//! run is a function of model, traffic, seed and replication. No socket, no file, no clock.
 
+mod compiled;
 mod engine;
 pub mod estimate;
 pub mod model;
 pub mod observation;
-pub mod scenario;
+mod outcome;
+pub mod replication;
+mod traffic;
 
+pub use compiled::{CompileTrafficError, CompiledModel, CompiledTraffic};
+pub use engine::simulate;
 pub use estimate::model_of;
-pub use model::{CallModel, Law, Model, RouteModel, Station};
+pub use model::Model;
 pub use observation::Observations;
-pub use scenario::{
-    CompiledModel, CompiledTraffic, Outcome, Traffic, replicate, simulate, simulate_each,
-};
+pub use outcome::{Outcome, RouteOutcome, StationOutcome};
+pub use traffic::Traffic;

@@ -1,29 +1,20 @@
-//! The model of a system: stations, what their routes cost, and which calls they make.
-//!
-//! A model is data (`model.json`, schema `prophecy.model/1`): fitted by [`model_of`](crate::model_of)
-//! or written by hand. What a model means is defined by the engine, see [`scenario`](crate::scenario).
+//! The model of a system: what `model.json` holds.
 
-mod check;
-mod law;
-
-pub use check::CheckModelError;
-pub use law::Law;
-
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// The schema of `model.json`.
+/// The schema that this version writes and reads.
 pub const SCHEMA: &str = "prophecy.model/1";
 
-/// A system as the engine sees it.
+/// A system as the engine sees it: stations, what each request costs there, and who calls whom.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Model {
     /// Always [`SCHEMA`].
     pub schema: String,
-    /// The name of the system.
+    /// The system's name.
     pub system: String,
     /// The service that clients call.
     pub entry: String,
@@ -31,45 +22,67 @@ pub struct Model {
     pub services: BTreeMap<String, Station>,
 }
 
-/// One service: equal replicas, each with its own workers, queue and connection pools.
+/// A service: replicas with workers, and a queue in front of each replica.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Station {
-    /// Instances; requests are spread over them in turn.
+    /// Instances; requests go to them in turn.
     pub replicas: u32,
-    /// Requests that one replica works on at once; without it there is no limit and no queue.
+    /// Requests that one replica works on at once; absent: no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workers: Option<u32>,
-    /// Requests that may wait for a worker of one replica; one more is refused.
+    /// Requests that may wait for a worker of one replica; absent: no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queue_limit: Option<u32>,
-    /// Calls that one replica may have in flight at once, by called service.
+    /// Calls at once from one replica, by destination; absent: no limit.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub pools: BTreeMap<String, u32>,
-    /// What each route costs and calls.
+    /// What requests cost, by route.
     pub routes: BTreeMap<String, RouteModel>,
 }
 
-/// What a request of one route does at its station.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// What a request on one route costs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RouteModel {
-    /// Own time as ascending, equally likely values: the empirical quantile function. A uniform `u`
-    /// draws the value at index `⌊u·n⌋`. May be empty only if there is a `law`.
+    /// Ascending, equally likely values of the worker's own time \[ns\].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub own_nanos: Vec<u64>,
-    /// Own time as a law, in place of `own_nanos`; for models written by hand.
+    /// A law of the own time instead of values.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub law: Option<Law>,
-    /// The probability that a request fails by itself, at the end of its own time.
+    /// The probability that the service itself fails the request.
     #[serde(default)]
     pub failure: f64,
-    /// The calls it makes, in this order. Neighbors marked `parallel` start together.
+    /// The calls it makes, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub calls: Vec<CallModel>,
 }
 
-/// Calls from one route to another.
+/// A law of own times.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Law {
+    /// Always the same time.
+    Constant {
+        /// The time \[ns\].
+        nanos: u64,
+    },
+    /// The exponential distribution.
+    Exponential {
+        /// Its mean \[ns\].
+        mean_nanos: f64,
+    },
+    /// The log-normal distribution.
+    Lognormal {
+        /// Its median \[ns\].
+        median_nanos: f64,
+        /// The standard deviation of the logarithm.
+        sigma: f64,
+    },
+}
+
+/// Calls that a route makes to another.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CallModel {
@@ -77,168 +90,165 @@ pub struct CallModel {
     pub service: String,
     /// The called route.
     pub route: String,
-    /// `counts[k]` is the probability that a request makes `k` such calls.
+    /// `counts[k]` is the probability of `k` calls.
     pub counts: Vec<f64>,
-    /// The calls start together, with those of `parallel` neighbors, and the caller waits for all;
-    /// otherwise one starts when the one before is answered.
+    /// Whether the calls start together rather than one after another.
     #[serde(default)]
     pub parallel: bool,
-    /// When the caller gives up, counted from when it asks for a connection.
+    /// When the caller gives up \[ns\].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_nanos: Option<u64>,
-    /// How often a failed call is tried again, at once.
+    /// How often a failed call is tried again.
     #[serde(default)]
     pub retries: u32,
-    /// The probability that the caller fails if this call failed.
+    /// The probability that a failed call fails the caller's request.
     #[serde(default = "certain")]
     pub failure_spreads: f64,
 }
 
 /// Why a model was refused.
-#[derive(Clone, Debug, Error)]
+#[derive(Debug, Error)]
 pub enum ReadModelError {
-    /// The text is not JSON, or not of the form of a model.
-    #[error("cannot read the model: line {line}, column {column}: {message}")]
-    Json {
-        /// Where reading stopped.
-        line: usize,
-        /// Where reading stopped.
-        column: usize,
-        /// What was found against what was expected.
+    /// The text is not a model.
+    #[error("the model does not fit the format: {message}")]
+    Format {
+        /// What does not fit.
         message: String,
     },
-    /// A number is out of range, or a name is not defined.
-    #[error("cannot use the model: {0}")]
-    Check(#[from] CheckModelError),
+    /// The schema is of another version.
+    #[error("the model has schema `{found}`; this version reads `{SCHEMA}`")]
+    Schema {
+        /// What was found.
+        found: String,
+    },
+    /// A value is out of range.
+    #[error("{place}: {problem}")]
+    Value {
+        /// Where.
+        place: String,
+        /// What is wrong with it.
+        problem: String,
+    },
 }
 
 // === impl Model ===
 
 impl Model {
-    /// Reads a checked model.
+    /// Parses and checks `model.json`.
     ///
     /// # Errors
     ///
-    /// [`ReadModelError`] if the text is not a model, or the model does not pass [`Model::check`].
+    /// Each variant of [`ReadModelError`].
     pub fn from_json(text: &str) -> Result<Self, ReadModelError> {
-        let model: Self = serde_json::from_str(text).map_err(|error| {
-            let full = error.to_string();
-            let message = full.split(" at line ").next().unwrap_or(&full).to_owned();
-            ReadModelError::Json { line: error.line(), column: error.column(), message }
-        })?;
+        let format =
+            |error: serde_json::Error| ReadModelError::Format { message: error.to_string() };
+        let value: serde_json::Value = serde_json::from_str(text).map_err(format)?;
+        let found = value.get("schema").and_then(|schema| schema.as_str()).unwrap_or("none");
+        if found != SCHEMA {
+            return Err(ReadModelError::Schema { found: found.to_owned() });
+        }
+        let model: Self = serde_json::from_value(value).map_err(format)?;
         model.check()?;
         Ok(model)
     }
 
-    /// Writes the model, indented, with a final newline.
+    /// Writes `model.json`.
     pub fn to_json(&self) -> String {
-        let mut text = serde_json::to_string_pretty(self)
-            .expect("a model is made of strings, numbers and maps with string keys");
-        text.push('\n');
-        text
+        serde_json::to_string_pretty(self).expect("a model is plain data")
     }
 
-    /// Returns a route of a service, if both exist.
-    pub fn route(&self, service: &str, route: &str) -> Option<&RouteModel> {
-        self.services.get(service)?.routes.get(route)
-    }
-}
-
-// === impl Station ===
-
-impl Station {
-    /// Returns one replica without limits and routes.
-    pub fn unlimited() -> Self {
-        Self {
-            replicas: 1,
-            workers: None,
-            queue_limit: None,
-            pools: BTreeMap::new(),
-            routes: BTreeMap::new(),
+    /// Checks what the types cannot say.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadModelError::Value`] for the first value that is out of range.
+    pub fn check(&self) -> Result<(), ReadModelError> {
+        if !self.services.contains_key(&self.entry) {
+            return refuse("`entry`", format!("there is no service `{}`", self.entry));
         }
-    }
-}
-
-// === impl RouteModel ===
-
-impl RouteModel {
-    /// Returns a route that never fails and calls nothing, from samples of its own time.
-    pub fn empirical(mut own_nanos: Vec<u64>) -> Self {
-        own_nanos.sort_unstable();
-        Self { own_nanos, law: None, failure: 0.0, calls: Vec::new() }
-    }
-
-    /// Returns a route that never fails and calls nothing, from the law of its own time.
-    pub fn lawful(law: Law) -> Self {
-        Self { own_nanos: Vec::new(), law: Some(law), failure: 0.0, calls: Vec::new() }
-    }
-}
-
-// === impl CallModel ===
-
-impl CallModel {
-    /// Returns exactly one call that is never given up or tried again, and whose failure spreads.
-    pub fn once(service: impl Into<String>, route: impl Into<String>) -> Self {
-        Self {
-            service: service.into(),
-            route: route.into(),
-            counts: vec![0.0, 1.0],
-            parallel: false,
-            timeout_nanos: None,
-            retries: 0,
-            failure_spreads: 1.0,
+        for (name, station) in &self.services {
+            if station.replicas == 0 || station.workers == Some(0) {
+                return refuse(&format!("service `{name}`"), "has no worker".to_owned());
+            }
+            if station.pools.values().any(|limit| *limit == 0) {
+                return refuse(&format!("service `{name}`"), "has an empty pool".to_owned());
+            }
+            for (route, route_model) in &station.routes {
+                self.check_route(&format!("service `{name}`, route `{route}`"), route_model)?;
+            }
         }
+        self.check_cycles()
     }
+
+    fn check_route(&self, place: &str, route: &RouteModel) -> Result<(), ReadModelError> {
+        if route.own_nanos.is_empty() == route.law.is_none() {
+            return refuse(place, "needs either `own_nanos` or `law`".to_owned());
+        }
+        if !route.own_nanos.is_sorted() {
+            return refuse(place, "`own_nanos` does not ascend".to_owned());
+        }
+        if !(0.0..=1.0).contains(&route.failure) {
+            return refuse(place, format!("`failure` is {}, not a probability", route.failure));
+        }
+        for call in &route.calls {
+            let known = self.services.get(&call.service).map(|station| &station.routes);
+            if !known.is_some_and(|routes| routes.contains_key(&call.route)) {
+                return refuse(
+                    place,
+                    format!("calls `{} {}`, which is not there", call.service, call.route),
+                );
+            }
+            let sum: f64 = call.counts.iter().sum();
+            if call.counts.iter().any(|p| !(0.0..=1.0).contains(p)) || (sum - 1.0).abs() > 1e-6 {
+                return refuse(place, format!("the `counts` of a call sum to {sum}, not 1"));
+            }
+            if !(0.0..=1.0).contains(&call.failure_spreads) {
+                return refuse(place, "`failure_spreads` is not a probability".to_owned());
+            }
+        }
+        Ok(())
+    }
+
+    fn check_cycles(&self) -> Result<(), ReadModelError> {
+        let mut done = BTreeSet::new();
+        for (service, station) in &self.services {
+            for route in station.routes.keys() {
+                self.visit(service, route, &mut Vec::new(), &mut done)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn visit<'a>(
+        &'a self,
+        service: &'a str,
+        route: &'a str,
+        path: &mut Vec<(&'a str, &'a str)>,
+        done: &mut BTreeSet<(&'a str, &'a str)>,
+    ) -> Result<(), ReadModelError> {
+        if path.contains(&(service, route)) {
+            return refuse(
+                &format!("service `{service}`, route `{route}`"),
+                "calls itself".to_owned(),
+            );
+        }
+        if done.contains(&(service, route)) {
+            return Ok(());
+        }
+        path.push((service, route));
+        for call in &self.services[service].routes[route].calls {
+            self.visit(&call.service, &call.route, path, done)?;
+        }
+        path.pop();
+        done.insert((service, route));
+        Ok(())
+    }
+}
+
+fn refuse(place: &str, problem: String) -> Result<(), ReadModelError> {
+    Err(ReadModelError::Value { place: place.to_owned(), problem })
 }
 
 fn certain() -> f64 {
     1.0
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const PAIR: &str = r#"{
-      "schema": "prophecy.model/1", "system": "shop", "entry": "front",
-      "services": {
-        "front": { "replicas": 2, "workers": 4, "queue_limit": 8, "pools": { "back": 2 },
-          "routes": { "GET /": { "own_nanos": [1, 2, 2, 9], "failure": 0.01, "calls": [
-            { "service": "back", "route": "GET /b", "counts": [0.25, 0.75], "timeout_nanos": 50 } ] } } },
-        "back": { "replicas": 1,
-          "routes": { "GET /b": { "law": { "kind": "exponential", "mean_nanos": 7.5 } } } }
-      } }"#;
-
-    #[test]
-    fn survives_a_round_trip_through_json() {
-        let model = Model::from_json(PAIR).expect("valid");
-        assert_eq!(Model::from_json(&model.to_json()).expect("written by us"), model);
-        let call = &model.route("front", "GET /").expect("defined").calls[0];
-        assert_eq!((call.retries, call.failure_spreads, call.parallel), (0, 1.0, false));
-    }
-
-    #[test]
-    fn says_what_is_wrong_and_where() {
-        let check = |from: &str, to: &str, expected: &str| {
-            assert!(PAIR.contains(from), "{from}");
-            let error = Model::from_json(&PAIR.replacen(from, to, 1)).expect_err(to);
-            assert_eq!(error.to_string(), format!("cannot {expected}"));
-        };
-        check(
-            "\"entry\"",
-            "\"entrance\"",
-            "read the model: line 2, column 65: unknown field `entrance`, expected one of \
-             `schema`, `system`, `entry`, `services`",
-        );
-        check(
-            "model/1",
-            "model/2",
-            "use the model: `schema` is `prophecy.model/2`; it needs `prophecy.model/1`",
-        );
-        check(
-            "\"front\", ",
-            "\"door\", ",
-            "read the model: line 2, column 71: expected value",
-        );
-    }
 }

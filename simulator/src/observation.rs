@@ -1,57 +1,54 @@
-//! What was observed of a system: the input of every estimate.
-//!
-//! Observations come from a dataset (captured traffic, or an arm of the twin) with calls already
-//! linked to the visits that made them, and waiting already taken out of own time.
+//! What the exchanges at the services of one arm, or of production, tell about demand.
 
 use std::collections::BTreeMap;
 
-/// What was observed of one system during one window.
+/// Everything that was observed of a system in one window.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Observations {
     /// The service that clients call.
     pub entry: String,
-    /// How long the window was.
+    /// The length of the window \[ns\].
     pub window_nanos: u64,
-    /// Requests at the entry, ascending by time.
+    /// Arrivals at the entry, by time.
     pub arrivals: Vec<Arrival>,
-    /// What was seen of each service, by name.
+    /// What was observed at each service.
     pub services: BTreeMap<String, ServiceObservations>,
 }
 
 /// A request that reached the entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Arrival {
-    /// When, since the start of the window.
+    /// When, from the start of the window \[ns\].
     pub at_nanos: u64,
-    /// The client it came from.
+    /// The session it belongs to.
     pub session: u64,
-    /// Method and path template.
+    /// Its route.
     pub route: String,
 }
 
-/// What was seen of one service.
+/// What was observed at one service.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ServiceObservations {
-    /// How many requests one instance works on at once.
+    /// Requests that one instance works on at once.
     pub workers: Workers,
-    /// The most calls one instance had in flight at once, by destination, where that limit binds.
+    /// The most calls at once to each destination, where that limit was seen to bind.
     pub pools: BTreeMap<String, u32>,
-    /// Visits by route, ascending by time.
+    /// Visits by route, by time.
     pub routes: BTreeMap<String, Vec<Visit>>,
     /// Resident memory over time.
     pub memory: Vec<MemoryPoint>,
-    /// Processor time per request, if it was measured.
+    /// Processor time per request, where it was measured \[ns\].
     pub cpu_nanos_per_request: Option<f64>,
 }
 
-/// How many requests one instance of a service works on at once, and how we know.
+/// How many requests one instance works on at once, and how that is known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Workers {
-    /// The system manifest says so.
+    /// The manifest says so.
     Declared(u32),
-    /// Estimated from how latency grows with the number of requests in the service.
+    /// Inferred from queueing that was observed.
     Estimated(u32),
-    /// Requests were never seen to wait for a worker.
+    /// Never seen to queue.
     #[default]
     Unlimited,
 }
@@ -59,63 +56,42 @@ pub enum Workers {
 /// One request at one service.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Visit {
-    /// When it came, since the start of the window.
+    /// When it arrived, from the start of the window \[ns\].
     pub at_nanos: u64,
-    /// From its first byte to the last byte of its answer.
+    /// From arrival to the end of the answer \[ns\].
     pub latency_nanos: u64,
-    /// The time it held a worker outside its calls, with waiting taken out.
+    /// Time that a worker spent on it outside of calls, waiting taken out \[ns\].
     pub own_nanos: u64,
-    /// The time it waited for a worker.
+    /// Time that it waited for a worker \[ns\].
     pub waited_nanos: u64,
     /// The status of the answer.
     pub status: Option<u16>,
-    /// The service failed it: a 5xx status, or no whole answer.
+    /// Whether the service failed it.
     pub failed: bool,
-    /// The calls it made, in order of their start.
+    /// The calls it made, by time.
     pub calls: Vec<Call>,
 }
 
-/// A call that a visit made.
+/// One call that a visit made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Call {
     /// The called service.
     pub destination: String,
-    /// Method and path template.
+    /// The called route.
     pub route: String,
-    /// From its first byte to the last byte of its answer.
+    /// How long it took \[ns\].
     pub nanos: u64,
-    /// It failed: a 5xx status, or no whole answer.
+    /// Whether it failed.
     pub failed: bool,
 }
 
-/// Resident memory of a service at one instant.
+/// Resident memory of a service at one time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemoryPoint {
-    /// When, since the start of the window.
+    /// When, from the start of the window \[ns\].
     pub at_nanos: u64,
     /// Requests served so far.
     pub requests: u64,
-    /// Resident memory.
+    /// Resident bytes of the service's processes.
     pub resident_bytes: u64,
-}
-
-// === impl Workers ===
-
-impl Workers {
-    /// Returns the number of workers, or `None` if they never limited anything.
-    pub fn limit(self) -> Option<u32> {
-        match self {
-            Self::Declared(workers) | Self::Estimated(workers) => Some(workers),
-            Self::Unlimited => None,
-        }
-    }
-}
-
-// === impl ServiceObservations ===
-
-impl ServiceObservations {
-    /// Returns how many visits were seen, over all routes.
-    pub fn visit_count(&self) -> usize {
-        self.routes.values().map(Vec::len).sum()
-    }
 }

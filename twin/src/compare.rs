@@ -40,7 +40,8 @@ pub fn differences(plan: &[PlannedRequest], replies: &[Reply]) -> Vec<Difference
         let path = planned.path_and_query.split('?').next().unwrap_or_default();
         let route = route_of(&planned.method, path);
         *compared.entry(route.clone()).or_default() += 1;
-        let [baseline, again, candidate] = [baseline, again, candidate].map(|reply| digest(&reply.answer));
+        let [baseline, again, candidate] =
+            [baseline, again, candidate].map(|reply| digest(&reply.answer));
         for (column, other) in [again, candidate].iter().enumerate() {
             for (field, kind) in compare(&baseline, other) {
                 counts.entry((route.clone(), field, kind)).or_default()[column] += 1;
@@ -123,7 +124,9 @@ fn flatten(path: &str, value: &Value, fields: &mut BTreeMap<String, (&'static st
             }
         }
         Value::String(text) => add(fields, path.to_owned(), "string", text.as_bytes()),
-        Value::Number(number) => add(fields, path.to_owned(), "number", number.to_string().as_bytes()),
+        Value::Number(number) => {
+            add(fields, path.to_owned(), "number", number.to_string().as_bytes())
+        }
         Value::Bool(value) => add(fields, path.to_owned(), "boolean", &[u8::from(*value)]),
         Value::Null => add(fields, path.to_owned(), "null", b""),
     }
@@ -196,7 +199,8 @@ mod tests {
             replies.push(reply(request, 2, status, body(request, 2, "\"7\"")));
         }
         let found = differences(&plan, &replies);
-        let told: Vec<_> = found.iter().map(|d| (d.field.as_str(), d.kind.clone(), d.count)).collect();
+        let told: Vec<_> =
+            found.iter().map(|d| (d.field.as_str(), d.kind.clone(), d.count)).collect();
         let status = DifferenceKind::Status { from: 200, to: 500 };
         assert_eq!(told, [("$.price", DifferenceKind::Type, 380), ("status", status, 20)]);
         assert_eq!(found[0].route, "GET /items/{id}");
@@ -206,7 +210,11 @@ mod tests {
     fn finds_nothing_between_equal_builds() {
         let plan: Vec<_> = (0..50).map(planned).collect();
         let replies: Vec<_> = (0..50)
-            .flat_map(|request| (0..3).map(move |target| reply(request, target, 200, format!("[{request}, {target}]"))))
+            .flat_map(|request| {
+                (0..3).map(move |target| {
+                    reply(request, target, 200, format!("[{request}, {target}]"))
+                })
+            })
             .collect();
         assert_eq!(differences(&plan, &replies), []);
     }

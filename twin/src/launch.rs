@@ -11,11 +11,11 @@ use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 
+use prophecy_anonymizer::Sanitizer;
 use prophecy_capture::mirror::{Mirror, MirrorOptions, StartMirrorError};
 use prophecy_capture::recorder::{RecordError, Recorder, Recording, RecordingOptions};
-use prophecy_datasets::Manifest;
 use prophecy_datasets::DatasetWriter;
-use prophecy_anonymizer::Sanitizer;
+use prophecy_datasets::Manifest;
 use tempfile::TempDir;
 use thiserror::Error;
 
@@ -180,9 +180,9 @@ impl Arm {
             let port = addresses[&service].port();
             let folder = data.path().join(&service);
             fs::create_dir(&folder).map_err(prepare(folder.clone()))?;
-            let filled = places
-                .fill(&service, run, port)
-                .map_err(|source| StartArmError::Placeholder { service: service.clone(), source })?;
+            let filled = places.fill(&service, run, port).map_err(|source| {
+                StartArmError::Placeholder { service: service.clone(), source }
+            })?;
             let log = logs.join(format!("{service}.log"));
             let process = Process::start(&service, filled, &system.folder, log, &mut reaper)?;
             processes.push(process);
@@ -238,7 +238,10 @@ fn service_addresses(
     let mut addresses = BTreeMap::new();
     for (name, service) in &system.system.services {
         let address = match &service.url {
-            None => SocketAddr::from(([127, 0, 0, 1], process::free_port().ok_or(StartArmError::NoPort)?)),
+            None => SocketAddr::from((
+                [127, 0, 0, 1],
+                process::free_port().ok_or(StartArmError::NoPort)?,
+            )),
             Some(url) => resolve(name, url, allow)?,
         };
         addresses.insert(name.clone(), address);
@@ -246,17 +249,17 @@ fn service_addresses(
     Ok(addresses)
 }
 
-fn resolve(
-    name: &str,
-    url: &str,
-    allow: &AllowList,
-) -> Result<SocketAddr, StartArmError> {
+fn resolve(name: &str, url: &str, allow: &AllowList) -> Result<SocketAddr, StartArmError> {
     let authority = url.strip_prefix("http://").unwrap_or(url).trim_end_matches('/');
-    let with_port = if authority.contains(':') { authority.to_owned() } else { format!("{authority}:80") };
+    let with_port =
+        if authority.contains(':') { authority.to_owned() } else { format!("{authority}:80") };
     let address = with_port.to_socket_addrs().ok().and_then(|mut found| found.next());
     match address {
         Some(address) if allow.allows(address) => Ok(address),
-        _ => Err(StartArmError::NotAllowed { service: name.to_owned(), address: authority.to_owned() }),
+        _ => Err(StartArmError::NotAllowed {
+            service: name.to_owned(),
+            address: authority.to_owned(),
+        }),
     }
 }
 

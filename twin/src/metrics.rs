@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use procfs::process::{Process, all_processes};
 use prophecy_capture::recorder::Recorder;
 use prophecy_core::{Metric, Timestamp};
-use procfs::process::{Process, all_processes};
 
 /// Processor seconds since the start.
 pub const CPU_SECONDS: &str = "process_cpu_seconds_total";

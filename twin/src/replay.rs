@@ -9,6 +9,6 @@ mod pacer;
 mod plan;
 mod sender;
 
-pub use driver::{Reply, ReplayError, Target, drive};
+pub use driver::{ReplayError, Reply, Target, drive};
 pub use plan::{PlannedRequest, plan};
 pub use sender::Answer;

@@ -10,7 +10,9 @@ use thiserror::Error;
 
 /// A placeholder that stands for nothing.
 #[derive(Debug, Error)]
-#[error("`{{{name}}}` stands for nothing; known are `{{port}}`, `{{data}}`, and `.url`, `.address` and `.port` of a service")]
+#[error(
+    "`{{{name}}}` stands for nothing; known are `{{port}}`, `{{data}}`, and `.url`, `.address` and `.port` of a service"
+)]
 pub struct UnknownPlaceholderError {
     name: String,
 }
@@ -52,10 +54,19 @@ impl Places {
         let text = |text: &String| self.fill_text(service, text, port);
         let command = run.command.iter().map(text).collect::<Result<_, _>>()?;
         let environment = run.env.iter().map(|(name, value)| Ok((name.clone(), text(value)?)));
-        Ok(Filled { command, environment: environment.collect::<Result<_, _>>()?, cwd: run.cwd.clone() })
+        Ok(Filled {
+            command,
+            environment: environment.collect::<Result<_, _>>()?,
+            cwd: run.cwd.clone(),
+        })
     }
 
-    fn fill_text(&self, service: &str, text: &str, port: u16) -> Result<String, UnknownPlaceholderError> {
+    fn fill_text(
+        &self,
+        service: &str,
+        text: &str,
+        port: u16,
+    ) -> Result<String, UnknownPlaceholderError> {
         let mut filled = String::with_capacity(text.len());
         let mut rest = text;
         while let Some((before, name, after)) = next(rest) {
@@ -67,7 +78,12 @@ impl Places {
         Ok(filled)
     }
 
-    fn value(&self, service: &str, name: &str, port: u16) -> Result<String, UnknownPlaceholderError> {
+    fn value(
+        &self,
+        service: &str,
+        name: &str,
+        port: u16,
+    ) -> Result<String, UnknownPlaceholderError> {
         let unknown = || UnknownPlaceholderError { name: name.to_owned() };
         match name.rsplit_once('.') {
             None if name == "port" => Ok(port.to_string()),
@@ -128,7 +144,8 @@ pub(super) fn callees_first(system: &System) -> Vec<String> {
     let mut waiting: Vec<&String> = system.services.keys().collect();
     while !waiting.is_empty() {
         let ready = waiting.iter().position(|name| {
-            let mut needed = names_in(&system.services[*name]).filter_map(|name| name.rsplit_once('.'));
+            let mut needed =
+                names_in(&system.services[*name]).filter_map(|name| name.rsplit_once('.'));
             needed.all(|(to, _)| to == name.as_str() || !waiting.iter().any(|other| *other == to))
         });
         // Services that call each other in a circle start in the order of their names.
@@ -151,9 +168,13 @@ mod tests {
 
     #[test]
     fn fills_in_what_is_known_and_refuses_the_rest() {
-        let fill = |text: &str| places().fill_text("web", text, 8_080).map_err(|error| error.to_string());
+        let fill =
+            |text: &str| places().fill_text("web", text, 8_080).map_err(|error| error.to_string());
         assert_eq!(fill("-p {port} {data}/x").as_deref(), Ok("-p 8080 /data/web/x"));
-        assert_eq!(fill("{app.url}/v1 {db.address} {db.port}").as_deref(), Ok("http://127.0.0.1:9000/v1 127.0.0.1:5432 5432"));
+        assert_eq!(
+            fill("{app.url}/v1 {db.address} {db.port}").as_deref(),
+            Ok("http://127.0.0.1:9000/v1 127.0.0.1:5432 5432")
+        );
         assert_eq!(fill("{ \"json\": {} } ${HOME}").as_deref(), Ok("{ \"json\": {} } ${HOME}"));
         assert!(fill("{prot}").is_err_and(|text| text.starts_with("`{prot}` stands for nothing")));
         assert!(fill("{cache.url}").is_err());

@@ -45,7 +45,8 @@ impl Process {
         let prepare = |source| StartArmError::Prepare { path: log.clone(), source };
         let output = File::create(&log).map_err(prepare)?;
         let errors = output.try_clone().map_err(prepare)?;
-        let (program, arguments) = command.split_first().expect("a manifest's command is not empty");
+        let (program, arguments) =
+            command.split_first().expect("a manifest's command is not empty");
         let spawned = Command::new(program)
             .args(arguments)
             .envs(environment)
@@ -94,7 +95,7 @@ impl Process {
 
     fn signal(&self, signal: Signal) {
         // The group may be gone already, which is what we want.
-        drop(kill_process_group(self.group, signal));
+        let _ = kill_process_group(self.group, signal);
     }
 
     fn is_gone(&mut self) -> bool {
@@ -141,8 +142,10 @@ fn path_with_ours() -> OsString {
     let path = env::var_os("PATH").unwrap_or_default();
     let ours = env::current_exe().ok().and_then(|exe| exe.parent().map(Path::to_owned));
     // Tests run from a folder below the one that holds the programs.
-    let above = ours.as_ref().filter(|folder| folder.ends_with("deps")).and_then(|folder| folder.parent());
-    let folders = above.map(Path::to_owned).into_iter().chain(ours.clone()).chain(env::split_paths(&path));
+    let above =
+        ours.as_ref().filter(|folder| folder.ends_with("deps")).and_then(|folder| folder.parent());
+    let folders =
+        above.map(Path::to_owned).into_iter().chain(ours.clone()).chain(env::split_paths(&path));
     env::join_paths(folders).unwrap_or(path)
 }
 

@@ -56,7 +56,8 @@ fn ended(process: &Process, status: String) -> StartArmError {
 /// Asks once; an error says what was seen.
 async fn probe(address: SocketAddr, path: Option<&str>) -> Result<(), String> {
     let connected = TcpStream::connect(address).await;
-    let mut stream = connected.map_err(|_| format!("nothing accepts connections on port {}", address.port()))?;
+    let mut stream =
+        connected.map_err(|_| format!("nothing accepts connections on port {}", address.port()))?;
     let Some(path) = path else { return Ok(()) };
     let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
     let broken = |_| "it closes the connection of a readiness check".to_owned();

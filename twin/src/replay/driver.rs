@@ -99,7 +99,13 @@ pub async fn drive(
         pace(start, &deadlines, &stopped, |index| {
             let (at, request, target) = sends[index];
             let intended_at = start + Duration::from_nanos(at);
-            let reply = Reply { target, request, intended_at, sent_at: None, answer: Err("too many requests in flight") };
+            let reply = Reply {
+                target,
+                request,
+                intended_at,
+                sent_at: None,
+                answer: Err("too many requests in flight"),
+            };
             if in_flight.fetch_add(1, Ordering::SeqCst) >= IN_FLIGHT_LIMIT {
                 in_flight.fetch_sub(1, Ordering::SeqCst);
                 drop(done.send(reply));

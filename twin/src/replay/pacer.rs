@@ -16,7 +16,12 @@ const NAP: Duration = Duration::from_millis(100);
 /// Calls `send` for each deadline (\[ns\] after `start`, ascending) when its time has come.
 ///
 /// Returns early if `stop` is set. Deadlines are absolute, so a late one delays none of the later.
-pub(super) fn pace(start: Instant, deadlines: &[u64], stop: &Arc<AtomicBool>, mut send: impl FnMut(usize)) {
+pub(super) fn pace(
+    start: Instant,
+    deadlines: &[u64],
+    stop: &Arc<AtomicBool>,
+    mut send: impl FnMut(usize),
+) {
     for (index, offset) in deadlines.iter().enumerate() {
         let deadline = start + Duration::from_nanos(*offset);
         while let Some(left) = deadline.checked_duration_since(Instant::now()) {
@@ -39,12 +44,12 @@ pub(super) fn pace(start: Instant, deadlines: &[u64], stop: &Arc<AtomicBool>, mu
 /// Sleeps on the monotonic clock until `left` from now, as an absolute time: an interrupted or late
 /// sleep does not add up.
 fn sleep_until(left: Duration) {
-    let now = clock_gettime(rustix::time::ClockId::Monotonic);
+    let now = clock_gettime(ClockId::Monotonic);
     let nanos = now.tv_nsec as u128 + left.as_nanos();
     let until = Timespec {
         tv_sec: now.tv_sec + (nanos / 1_000_000_000) as i64,
         tv_nsec: (nanos % 1_000_000_000) as _,
     };
     // An interruption only wakes the loop early; it looks at the clock again.
-    drop(clock_nanosleep_absolute(ClockId::Monotonic, &until));
+    let _ = clock_nanosleep_absolute(ClockId::Monotonic, &until);
 }

@@ -25,8 +25,16 @@ pub struct PlannedRequest {
 
 /// Headers that belong to one connection or are made anew (RFC 9110, section 7.6.1).
 const NOT_REPLAYED: [&str; 10] = [
-    "connection", "content-length", "expect", "keep-alive", "proxy-connection", "te", "trailer",
-    "transfer-encoding", "upgrade", "http2-settings",
+    "connection",
+    "content-length",
+    "expect",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "http2-settings",
 ];
 
 /// Plans the replay of the exchanges that clients made with `entry`, by time.
@@ -62,7 +70,11 @@ pub fn plan(
         let body = exchange.request_body.clone().unwrap_or_default();
         let cut = (body.len() as u64) < exchange.request_bytes;
         let http1 = matches!(exchange.protocol, Protocol::Http10 | Protocol::Http11);
-        if cut || !http1 || exchange.method == "CONNECT" || exchange.request_header("upgrade").is_some() {
+        if cut
+            || !http1
+            || exchange.method == "CONNECT"
+            || exchange.request_header("upgrade").is_some()
+        {
             left_out += 1;
             continue;
         }

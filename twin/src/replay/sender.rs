@@ -55,7 +55,10 @@ impl Sender {
     /// Sends a request and reads its answer; an error is a short word for what went wrong.
     ///
     /// Also returns when the request was handed to the connection.
-    pub(super) async fn send(&self, planned: &PlannedRequest) -> (Instant, Result<Answer, &'static str>) {
+    pub(super) async fn send(
+        &self,
+        planned: &PlannedRequest,
+    ) -> (Instant, Result<Answer, &'static str>) {
         let sent_at = Instant::now();
         match timeout(ANSWER_LIMIT, self.exchange(planned)).await {
             Ok(answer) => (sent_at, answer),
@@ -65,7 +68,8 @@ impl Sender {
 
     async fn exchange(&self, planned: &PlannedRequest) -> Result<Answer, &'static str> {
         let request = self.request(planned)?;
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).remove(&planned.connection);
+        let idle =
+            self.idle.lock().unwrap_or_else(PoisonError::into_inner).remove(&planned.connection);
         let mut connection = match idle.filter(|connection| !connection.is_closed()) {
             Some(connection) => connection,
             None => self.connect().await?,
@@ -77,7 +81,9 @@ impl Sender {
         let response = match connection.send_request(request.clone()).await {
             Ok(response) => response,
             // The close of an idle connection may cross the request on its way; nothing was answered.
-            Err(error) if error.is_canceled() || error.is_incomplete_message() || error.is_closed() => {
+            Err(error)
+                if error.is_canceled() || error.is_incomplete_message() || error.is_closed() =>
+            {
                 connection = self.connect().await?;
                 connection.send_request(request).await.map_err(|_| "the connection broke")?
             }
@@ -113,7 +119,8 @@ impl Sender {
         let stream = TcpStream::connect(self.target).await.map_err(|_| "no connection")?;
         // Without it small requests wait for an acknowledgment; failing to set it only costs time.
         drop(stream.set_nodelay(true));
-        let handshake = hyper::client::conn::http1::Builder::new().handshake(TokioIo::new(stream)).await;
+        let handshake =
+            hyper::client::conn::http1::Builder::new().handshake(TokioIo::new(stream)).await;
         let (sender, connection) = handshake.map_err(|_| "no connection")?;
         tokio::spawn(async move {
             // How a connection ends shows in the answers on it.
@@ -123,7 +130,8 @@ impl Sender {
     }
 
     fn request(&self, planned: &PlannedRequest) -> Result<Request<Full<Bytes>>, &'static str> {
-        let uri: Uri = planned.path_and_query.parse().map_err(|_| "the target is not a valid URI")?;
+        let uri: Uri =
+            planned.path_and_query.parse().map_err(|_| "the target is not a valid URI")?;
         let mut request = Request::builder().method(planned.method.as_str()).uri(uri);
         let mut has_host = false;
         for header in &planned.headers {

@@ -1,0 +1,152 @@
+//! Separates waiting for a worker from work.
+//!
+//! With `c` workers and requests taken up in the order of their arrival, a request starts when it
+//! arrives or when the first worker is free, whichever is later; workers are free at the ends that
+//! were seen. So the recursion of the queue can be run backwards, without assuming any law.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+
+use prophecy_core::system::Service;
+use prophecy_core::{Exchange, quantile};
+use prophecy_simulator::observation::Workers;
+
+use super::end_of;
+
+/// The largest number of workers that is looked for.
+const WORKERS_LIMIT: u32 = 64;
+
+/// Fewer visits than this say nothing about workers.
+const VISITS_NEEDED: usize = 200;
+
+/// What was found about waiting at one service.
+#[derive(Debug)]
+pub(super) struct Queueing {
+    pub(super) workers: Workers,
+    /// The wait of each visit \[ns\]; `None` for one that was refused and never held a worker.
+    pub(super) waited_nanos: Vec<Option<u64>>,
+    refused: usize,
+}
+
+/// Separates waiting from work in the visits of one service, ordered by start.
+pub(super) fn separate(visits: &[&Exchange], declared: Option<&Service>) -> Queueing {
+    let workers = match declared.and_then(|service| service.concurrency) {
+        Some(workers) => Workers::Declared(workers),
+        None => estimate(visits),
+    };
+    let count = match workers {
+        Workers::Declared(count) | Workers::Estimated(count) => count,
+        Workers::Unlimited => {
+            return Queueing { workers, waited_nanos: vec![Some(0); visits.len()], refused: 0 };
+        }
+    };
+    let bounded = declared.is_some_and(|service| service.queue.is_some());
+    let waited_nanos = waits(visits, count, bounded);
+    let refused = waited_nanos.iter().filter(|wait| wait.is_none()).count();
+    Queueing { workers, waited_nanos, refused }
+}
+
+/// Runs the recursion of `count` workers for each instance, told apart by its address.
+fn waits(visits: &[&Exchange], count: u32, bounded: bool) -> Vec<Option<u64>> {
+    let mut free_at: BTreeMap<_, BinaryHeap<Reverse<i64>>> = BTreeMap::new();
+    let wait = |visit: &&Exchange| {
+        let free_at = free_at.entry(visit.server).or_default();
+        let (arrived, ended) = (visit.started_at.0, end_of(visit).0);
+        let full = free_at.len() >= count as usize;
+        let earliest =
+            if full { free_at.peek().map_or(arrived, |Reverse(at)| *at) } else { arrived };
+        if bounded && earliest > arrived && visit.status == Some(503) && ended < earliest {
+            return None;
+        }
+        if full {
+            free_at.pop();
+        }
+        free_at.push(Reverse(ended));
+        // A wait cannot be longer than the visit: workers may be taken out of order by a hair.
+        Some((earliest.min(ended) - arrived).max(0) as u64)
+    };
+    visits.iter().map(wait).collect()
+}
+
+/// Estimates the workers of one instance from visits that queued, if they did.
+///
+/// Too few assumed workers leave requests that would have been done in almost no time. The smallest
+/// number that leaves hardly any is the estimate, if requests that found that many before them really
+/// took longer. A service that never queued is unlimited for all we know.
+fn estimate(visits: &[&Exchange]) -> Workers {
+    if visits.len() < VISITS_NEEDED {
+        return Workers::Unlimited;
+    }
+    let before = in_system(visits);
+    let latency = |visit: &&Exchange| end_of(visit).nanos_since(visit.started_at);
+    let mut alone: Vec<u64> = visits
+        .iter()
+        .zip(&before)
+        .filter(|(_, before)| **before == 0)
+        .map(|(visit, _)| latency(visit))
+        .collect();
+    let Some(shortest) = (alone.len() >= 20).then(|| quantile::select(&mut alone, 0.1)).flatten()
+    else {
+        return Workers::Unlimited;
+    };
+    for count in 1..=WORKERS_LIMIT {
+        let holds = visits
+            .iter()
+            .zip(waits(visits, count, false))
+            .map(|(visit, wait)| latency(visit).saturating_sub(wait.unwrap_or(0)));
+        let too_short = holds.filter(|hold| 2 * hold < shortest).count();
+        if too_short * 100 > visits.len() {
+            continue;
+        }
+        let (mut queued, mut free): (Vec<u64>, Vec<u64>) = (Vec::new(), Vec::new());
+        for (visit, before) in visits.iter().zip(&before) {
+            let side = if *before >= count { &mut queued } else { &mut free };
+            side.push(latency(visit));
+        }
+        let enough = 20 * queued.len() >= visits.len();
+        let medians = quantile::select(&mut queued, 0.5).zip(quantile::select(&mut free, 0.5));
+        let slower = medians.is_some_and(|(queued, free)| 4 * queued > 5 * free);
+        return if enough && slower { Workers::Estimated(count) } else { Workers::Unlimited };
+    }
+    Workers::Unlimited
+}
+
+/// Counts for each visit how many at the same instance had started and not ended.
+fn in_system(visits: &[&Exchange]) -> Vec<u32> {
+    let mut ends: BTreeMap<_, BinaryHeap<Reverse<i64>>> = BTreeMap::new();
+    let count = |visit: &&Exchange| {
+        let ends = ends.entry(visit.server).or_default();
+        while ends.peek().is_some_and(|Reverse(end)| *end <= visit.started_at.0) {
+            ends.pop();
+        }
+        let before = ends.len() as u32;
+        ends.push(Reverse(end_of(visit).0));
+        before
+    };
+    visits.iter().map(count).collect()
+}
+
+// === impl Queueing ===
+
+impl Queueing {
+    /// Says what was assumed.
+    pub(super) fn note(&self, service: &str) -> Vec<String> {
+        let mut notes = match self.workers {
+            Workers::Declared(_) => Vec::new(),
+            Workers::Estimated(count) => {
+                vec![format!(
+                    "`{service}` works on {count} requests at once, estimated from its queueing"
+                )]
+            }
+            Workers::Unlimited => {
+                vec![format!(
+                    "`{service}` was never seen to queue, so its workers count as unlimited"
+                )]
+            }
+        };
+        if self.refused > 0 {
+            notes.push(format!("`{service}` refused {} requests", self.refused));
+        }
+        notes
+    }
+}
