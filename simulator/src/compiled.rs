@@ -130,6 +130,13 @@ impl CompiledModel {
         Self { stations, routes, entry: entry.expect("checked: the entry is a service") }
     }
 
+    /// Returns traffic without the arrivals on routes that the entry does not have.
+    #[must_use]
+    pub fn known(&self, traffic: &Traffic) -> Traffic {
+        let known = traffic.arrivals.iter().filter(|arrival| self.entry_route(&arrival.route).is_some());
+        Traffic { window_nanos: traffic.window_nanos, arrivals: known.cloned().collect() }
+    }
+
     /// Returns the index of a route of the entry service.
     pub(crate) fn entry_route(&self, name: &str) -> Option<u32> {
         let at_entry =

@@ -73,6 +73,16 @@ impl Traffic {
         Self { window_nanos: self.window_nanos, arrivals }
     }
 
+    /// Splits the sessions: a `share` of them, and the rest.
+    #[must_use]
+    pub fn split(&self, share: f64, stream: &mut Philox) -> (Self, Self) {
+        let (chosen, rest) = self.arrivals.iter().cloned().partition(|arrival| {
+            stream.at(arrival.session).uniform() < share
+        });
+        let part = |arrivals| Self { window_nanos: self.window_nanos, arrivals };
+        (part(chosen), part(rest))
+    }
+
     /// Keeps each arrival with probability `share`.
     #[must_use]
     pub fn thin(&self, share: f64, stream: &mut Philox) -> Self {
