@@ -1,13 +1,16 @@
 //! Whole captures, from the first byte to a complete dataset: what `prophecy capture` runs.
 
+mod files;
 mod proxy;
 mod upstream;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use prophecy_anonymizer::{Key, Policy, Sanitizer};
 use prophecy_datasets::{DatasetOptions, DatasetWriter, Manifest, WriteDatasetError};
 
+pub use self::files::{CapturePcapError, FileProgress, PcapCaptureOptions, capture_pcap};
 pub use self::proxy::{AgentOptions, CaptureProxyError, EdgeOptions, ProxyProgress, capture_proxy};
 pub use self::upstream::ResolveUpstreamError;
 
@@ -35,6 +38,10 @@ pub struct CaptureSummary {
     pub manifest: Manifest,
     /// Rows of other tables than exchanges that were not recorded.
     pub other_rows_shed: u64,
+    /// What was strange in the packets, by name.
+    pub oddities: BTreeMap<&'static str, u64>,
+    /// Whether it was told to stop before it came to its end by itself.
+    pub interrupted: bool,
 }
 
 // === impl Output ===

@@ -8,4 +8,9 @@
 pub mod agent;
 pub mod clock;
 pub mod mirror;
+pub mod pcap;
 pub mod recorder;
+
+mod protocol;
+mod source;
+mod wire;

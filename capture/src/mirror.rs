@@ -10,8 +10,6 @@
 //! The one thing the proxy says itself is a 502 where the upstream does not accept connections.
 
 mod conversation;
-mod framing;
-mod head;
 mod refusal;
 mod relay;
 

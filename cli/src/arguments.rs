@@ -284,7 +284,11 @@ fn span(text: &str) -> Result<Span, String> {
 
 fn risk_score(text: &str) -> Result<f64, String> {
     let score: f64 = text.parse().map_err(|_| format!("`{text}` is not a number"))?;
-    if (0.0..=100.0).contains(&score) { Ok(score) } else { Err(format!("{score} is not from 0 to 100")) }
+    if (0.0..=100.0).contains(&score) {
+        Ok(score)
+    } else {
+        Err(format!("{score} is not from 0 to 100"))
+    }
 }
 
 #[cfg(test)]

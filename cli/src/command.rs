@@ -40,8 +40,7 @@ pub(crate) fn run(command: Command, printer: &Printer) -> Result<ExitCode, Failu
 
 /// Returns a runtime for commands that talk to sockets and processes.
 fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
-    tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::of(ExitCode::Environment, &error).during("cannot start the async runtime"))
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| {
+        Failure::of(ExitCode::Environment, &error).during("cannot start the async runtime")
+    })
 }

@@ -12,7 +12,9 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub(crate) enum LoadKeyError {
     /// There is no place for a default key.
-    #[error("no key file was given, and neither `XDG_CONFIG_HOME` nor `HOME` says where to keep one")]
+    #[error(
+        "no key file was given, and neither `XDG_CONFIG_HOME` nor `HOME` says where to keep one"
+    )]
     NoHome,
     /// The file could not be read or written.
     #[error("cannot use key file `{}`", path.display())]
@@ -135,7 +137,10 @@ mod tests {
         let path = folder.path().join("key");
         fs::write(&path, "secret").expect("writes");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).expect("changes");
-        assert!(matches!(load_or_create(Some(&path)), Err(LoadKeyError::Exposed { mode: 0o644, .. })));
+        assert!(matches!(
+            load_or_create(Some(&path)),
+            Err(LoadKeyError::Exposed { mode: 0o644, .. })
+        ));
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("changes");
         let error = load_or_create(Some(&path)).expect_err("not a key").to_string();
         assert!(error.contains("holds 6 characters") && !error.contains("secret"), "{error}");

@@ -1,6 +1,7 @@
 //! The `prophecy` command: parse, call, render, exit code.
 
 mod arguments;
+mod classify;
 mod command;
 mod exit_code;
 mod failure;

@@ -89,7 +89,10 @@ pub enum ForecastError {
 /// # Determinism
 ///
 /// The report depends on `evidence`, and on `options` without its threads.
-pub fn forecast(evidence: &Evidence, options: &ForecastOptions<'_>) -> Result<Report, ForecastError> {
+pub fn forecast(
+    evidence: &Evidence,
+    options: &ForecastOptions<'_>,
+) -> Result<Report, ForecastError> {
     check(evidence)?;
     let registered = claims::register(evidence);
     let sampler = Sampler::new(evidence, options.seed);
@@ -185,7 +188,9 @@ fn claims_of(
             let because = deltas
                 .iter()
                 .zip(undone)
-                .filter(|(_, undone)| undone.claim(index).probability.get() + 0.1 < share.probability.get())
+                .filter(|(_, undone)| {
+                    undone.claim(index).probability.get() + 0.1 < share.probability.get()
+                })
                 .map(|(delta, _)| delta.sentence.clone());
             Claim {
                 id: question.id.clone(),
@@ -220,7 +225,9 @@ fn summary(
     deltas: &[delta::Delta],
 ) -> EvidenceSummary {
     let arms = &evidence.run.arms;
-    let worst = |of: fn(&prophecy_datasets::run::ArmCounts) -> u64| arms.iter().map(of).max().unwrap_or(0) as f64 / 1e6;
+    let worst = |of: fn(&prophecy_datasets::run::ArmCounts) -> u64| {
+        arms.iter().map(of).max().unwrap_or(0) as f64 / 1e6
+    };
     let sum = |of: fn(&prophecy_datasets::run::ArmCounts) -> u64| arms.iter().map(of).sum::<u64>();
     let noise = sampler.arm_noise();
     EvidenceSummary {

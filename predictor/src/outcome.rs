@@ -26,7 +26,9 @@ pub fn settle(claim: &Claim, outcome: &Observations) -> Option<Settled> {
     };
     let measured = match claim.metric {
         Metric::ErrorRate => share(&|visit| visit.failed),
-        Metric::ClientErrorRate => share(&|visit| visit.status.is_some_and(|status| (400..500).contains(&status))),
+        Metric::ClientErrorRate => {
+            share(&|visit| visit.status.is_some_and(|status| (400..500).contains(&status)))
+        }
         Metric::Memory => return None,
         Metric::LatencyP50 | Metric::LatencyP95 | Metric::LatencyP99 => {
             let answered = visits.iter().filter(|visit| visit.status.is_some());

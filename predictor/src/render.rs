@@ -35,7 +35,9 @@ fn percent(share: f64) -> String {
 /// Returns a difference in a sentence.
 fn difference_words(difference: &Difference) -> String {
     let what = match &difference.kind {
-        DifferenceKind::Status { from: 0, to } => format!("is answered with {to} where the baseline did not answer"),
+        DifferenceKind::Status { from: 0, to } => {
+            format!("is answered with {to} where the baseline did not answer")
+        }
         DifferenceKind::Status { from, to: 0 } => format!("is not answered, was {from}"),
         DifferenceKind::Status { from, to } => format!("is answered with {to}, was {from}"),
         DifferenceKind::Missing => format!("lacks `{}`", difference.field),

@@ -229,7 +229,8 @@ impl Report {
     ///
     /// Each variant of [`ReadReportError`].
     pub fn from_json(text: &str) -> Result<Self, ReadReportError> {
-        let format = |error: serde_json::Error| ReadReportError::Format { message: error.to_string() };
+        let format =
+            |error: serde_json::Error| ReadReportError::Format { message: error.to_string() };
         let value: serde_json::Value = serde_json::from_str(text).map_err(format)?;
         let found = value.get("schema").and_then(|schema| schema.as_str()).unwrap_or("none");
         if found != SCHEMA {
@@ -310,14 +311,22 @@ impl Claim {
             }
             Metric::Memory => format!("{value:.0} MiB"),
             Metric::LatencyP50 | Metric::LatencyP95 | Metric::LatencyP99 => {
-                if value < 99.5 { format!("{value:.1} ms") } else { format!("{value:.0} ms") }
+                if value < 99.5 {
+                    format!("{value:.1} ms")
+                } else {
+                    format!("{value:.0} ms")
+                }
             }
         }
     }
 
     /// Returns what the claim is about: service and route.
     pub fn subject(&self) -> String {
-        if self.route.is_empty() { self.service.clone() } else { format!("{} {}", self.service, self.route) }
+        if self.route.is_empty() {
+            self.service.clone()
+        } else {
+            format!("{} {}", self.service, self.route)
+        }
     }
 }
 

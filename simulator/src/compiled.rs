@@ -133,7 +133,8 @@ impl CompiledModel {
     /// Returns traffic without the arrivals on routes that the entry does not have.
     #[must_use]
     pub fn known(&self, traffic: &Traffic) -> Traffic {
-        let known = traffic.arrivals.iter().filter(|arrival| self.entry_route(&arrival.route).is_some());
+        let known =
+            traffic.arrivals.iter().filter(|arrival| self.entry_route(&arrival.route).is_some());
         Traffic { window_nanos: traffic.window_nanos, arrivals: known.cloned().collect() }
     }
 

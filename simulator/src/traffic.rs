@@ -76,9 +76,11 @@ impl Traffic {
     /// Splits the sessions: a `share` of them, and the rest.
     #[must_use]
     pub fn split(&self, share: f64, stream: &mut Philox) -> (Self, Self) {
-        let (chosen, rest) = self.arrivals.iter().cloned().partition(|arrival| {
-            stream.at(arrival.session).uniform() < share
-        });
+        let (chosen, rest) = self
+            .arrivals
+            .iter()
+            .cloned()
+            .partition(|arrival| stream.at(arrival.session).uniform() < share);
         let part = |arrivals| Self { window_nanos: self.window_nanos, arrivals };
         (part(chosen), part(rest))
     }

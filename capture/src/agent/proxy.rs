@@ -1,5 +1,6 @@
 //! A capture through proxies.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -129,7 +130,12 @@ pub async fn capture_proxy(
     let counts = recording.counts();
     progress(ProxyProgress::Counts(counts));
     let manifest = recording.finish()?;
-    Ok(CaptureSummary { manifest, other_rows_shed: counts.other_rows_shed })
+    Ok(CaptureSummary {
+        manifest,
+        other_rows_shed: counts.other_rows_shed,
+        oddities: BTreeMap::new(),
+        interrupted: false,
+    })
 }
 
 async fn tell_until(

@@ -9,8 +9,8 @@ use prophecy_core::route::route_of;
 use prophecy_core::{Completeness, Connection, Exchange, Timestamp};
 
 use super::Edge;
-use super::framing::{Event, Framing, Stream};
-use super::head::{Head, Side, Start, Target};
+use crate::protocol::http1::framing::{Event, Framing, Stream};
+use crate::protocol::http1::head::{Head, Side, Start, Target};
 use crate::recorder::Recorder;
 
 /// One connection, as its bytes pass.

@@ -3,5 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "a test fails where it unwraps")]
 
 mod agent;
+mod captures;
 mod mirror;
 mod recorder;

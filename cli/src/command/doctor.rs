@@ -51,7 +51,11 @@ pub(crate) fn run(printer: &Printer) -> Result<ExitCode, Failure> {
         processes(),
         key(),
         program("mesh", "the sample service of `prophecy demo`", "cargo build --release -p mesh"),
-        program("tcpdump", "records captures for `prophecy capture --pcap`", "apt-get install tcpdump"),
+        program(
+            "tcpdump",
+            "records captures for `prophecy capture --pcap`",
+            "apt-get install tcpdump",
+        ),
     ];
     let broken = checks.iter().any(|check| check.state == State::Broken);
     let human = render(&checks, printer);
@@ -67,7 +71,12 @@ fn render(checks: &[Check], printer: &Printer) -> String {
             State::Limited => ("limited", Tone::Warning),
             State::Broken => ("broken ", Tone::Bad),
         };
-        text.push_str(&format!("{}  {:12} {}\n", printer.paint(tone, word), check.name, check.finding));
+        text.push_str(&format!(
+            "{}  {:12} {}\n",
+            printer.paint(tone, word),
+            check.name,
+            check.finding
+        ));
         if let Some(fix) = &check.fix {
             text.push_str(&format!("{:24}fix: {fix}\n", ""));
         }
@@ -111,7 +120,12 @@ fn memory() -> Check {
         .unwrap_or(0);
     let gib = available_kb as f64 / f64::from(1 << 20);
     let state = if gib < 1.0 { State::Limited } else { State::Fine };
-    check("memory", state, format!("{gib:.1} GiB available"), "free memory: three arms need three times the system's")
+    check(
+        "memory",
+        state,
+        format!("{gib:.1} GiB available"),
+        "free memory: three arms need three times the system's",
+    )
 }
 
 fn disk() -> Check {
@@ -120,9 +134,16 @@ fn disk() -> Check {
         Ok(stat) => {
             let gib = (stat.f_bavail * stat.f_frsize) as f64 / f64::from(1 << 30);
             let state = if gib < 1.0 { State::Limited } else { State::Fine };
-            check("disk", state, format!("{gib:.1} GiB free in this folder"), "write datasets to another disk with `--out`")
+            check(
+                "disk",
+                state,
+                format!("{gib:.1} GiB free in this folder"),
+                "write datasets to another disk with `--out`",
+            )
         }
-        Err(error) => check("disk", State::Broken, error.to_string(), "run it in a readable folder"),
+        Err(error) => {
+            check("disk", State::Broken, error.to_string(), "run it in a readable folder")
+        }
     }
 }
 
@@ -130,14 +151,17 @@ fn descriptors() -> Check {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
     let count = limit.unwrap_or(u64::MAX);
     let state = if count < 1_024 { State::Limited } else { State::Fine };
-    let finding = limit.map_or_else(|| "no limit".to_owned(), |count| format!("at most {count} open at once"));
+    let finding = limit
+        .map_or_else(|| "no limit".to_owned(), |count| format!("at most {count} open at once"));
     check("descriptors", state, finding, "ulimit -n 65536")
 }
 
 fn loopback() -> Check {
     match TcpListener::bind(("127.0.0.1", 0)) {
         Ok(_) => check("loopback", State::Fine, "ports can be opened on 127.0.0.1".to_owned(), ""),
-        Err(error) => check("loopback", State::Broken, error.to_string(), "allow sockets on 127.0.0.1"),
+        Err(error) => {
+            check("loopback", State::Broken, error.to_string(), "allow sockets on 127.0.0.1")
+        }
     }
 }
 
@@ -161,7 +185,12 @@ fn timer() -> Check {
 fn processes() -> Check {
     match fs::read_to_string("/proc/self/stat") {
         Ok(_) => check("/proc", State::Fine, "processes can be measured".to_owned(), ""),
-        Err(error) => check("/proc", State::Broken, error.to_string(), "mount /proc; without it memory and CPU of the arms stay unknown"),
+        Err(error) => check(
+            "/proc",
+            State::Broken,
+            error.to_string(),
+            "mount /proc; without it memory and CPU of the arms stay unknown",
+        ),
     }
 }
 
@@ -169,7 +198,12 @@ fn key() -> Check {
     let home = env::var_os("XDG_CONFIG_HOME").or_else(|| env::var_os("HOME"));
     match home {
         Some(_) => check("key", State::Fine, "a key of pseudonyms can be kept".to_owned(), ""),
-        None => check("key", State::Limited, "no home folder".to_owned(), "name a key with `--key-file`"),
+        None => check(
+            "key",
+            State::Limited,
+            "no home folder".to_owned(),
+            "name a key with `--key-file`",
+        ),
     }
 }
 

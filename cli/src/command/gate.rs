@@ -66,7 +66,8 @@ pub(crate) fn read_report(path: &Path) -> Result<Report, Failure> {
     let attempt = format!("cannot read report `{}`", file.display());
     let text = fs::read_to_string(&file).map_err(|error| {
         let failure = Failure::of(ExitCode::Environment, &error).during(&attempt);
-        failure.hint("make one with `prophecy report --dataset … --baseline … --candidate … --out …`")
+        failure
+            .hint("make one with `prophecy report --dataset … --baseline … --candidate … --out …`")
     })?;
     Report::from_json(&text).map_err(|error| Failure::of(ExitCode::Usage, &error).during(&attempt))
 }

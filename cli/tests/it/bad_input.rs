@@ -66,8 +66,17 @@ fn refuses_a_port_in_use() {
     let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("free");
     let address = listener.local_addr().expect("bound").to_string();
     let arguments = [
-        "capture", "--listen", &address, "--upstream", "http://127.0.0.1:9", "--service", "app",
-        "--key-file", "key", "--out", "d",
+        "capture",
+        "--listen",
+        &address,
+        "--upstream",
+        "http://127.0.0.1:9",
+        "--service",
+        "app",
+        "--key-file",
+        "key",
+        "--out",
+        "d",
     ];
     refuses(folder.path(), &arguments, 3, &address);
 }
@@ -91,8 +100,15 @@ fn refuses_bad_manifests() {
     let path = folder.path();
     let report = |baseline: &str, code: i32, expected: &str| {
         let arguments = [
-            "report", "--dataset", "hollow", "--baseline", baseline, "--candidate", "system.yaml",
-            "--out", "r",
+            "report",
+            "--dataset",
+            "hollow",
+            "--baseline",
+            baseline,
+            "--candidate",
+            "system.yaml",
+            "--out",
+            "r",
         ];
         refuses(path, &arguments, code, expected);
         assert!(!path.join("r").join("report.json").exists());
@@ -140,7 +156,9 @@ fn says_usage_errors_with_exit_code_two() {
 fn explains_itself() {
     let finished = run_in(&workspace(), &["--help"]);
     assert_eq!(finished.code, 0);
-    for command in ["capture", "dataset", "replay", "fit", "simulate", "report", "gate", "doctor", "demo"] {
+    for command in
+        ["capture", "dataset", "replay", "fit", "simulate", "report", "gate", "doctor", "demo"]
+    {
         assert!(finished.stdout.contains(command), "{command} is missing in {}", finished.stdout);
     }
     let doctor = run_in(&workspace(), &["doctor", "--format", "json"]);

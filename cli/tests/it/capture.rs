@@ -94,7 +94,8 @@ fn a_capture_killed_at_ten_random_moments_is_whole_and_says_what_was_lost() {
         let verified = run(&["dataset".as_ref(), "verify".as_ref(), dataset.as_os_str()]);
         assert_eq!(verified.code, 0, "kill {nth} after {moment}: {verified:?}");
         assert!(verified.stdout.contains("lost"), "kill {nth}: {}", verified.stdout);
-        let whole = Dataset::open(&dataset).expect("opens").exchanges().expect("reads").len() as u64;
+        let whole =
+            Dataset::open(&dataset).expect("opens").exchanges().expect("reads").len() as u64;
         let answered = answered.load(Ordering::SeqCst);
         // Four clients may each have had a request in the proxy that was not answered yet.
         assert!(whole <= answered + 4, "{whole} recorded of {answered}");

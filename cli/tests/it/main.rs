@@ -3,5 +3,3 @@
 mod bad_input;
 mod capture;
 mod prophecy;
-mod report;
-mod third_party;

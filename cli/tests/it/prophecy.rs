@@ -53,7 +53,10 @@ pub(crate) fn machine() -> MutexGuard<'static, ()> {
 
 /// Returns the root of the workspace.
 pub(crate) fn workspace() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate is in the workspace").to_owned()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the crate is in the workspace")
+        .to_owned()
 }
 
 /// Returns a port that was free a moment ago.

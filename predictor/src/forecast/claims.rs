@@ -68,7 +68,14 @@ pub(super) fn register(evidence: &Evidence) -> Registered {
             let latency = Limit::Times(LATENCY_FACTOR);
             registered.push(entry, &route, Metric::LatencyP99, latency, default, counts);
             let default = "0.5 points above the baseline, as nothing is promised";
-            registered.push(entry, &route, Metric::ErrorRate, Limit::Plus(RATE_POINTS), default, counts);
+            registered.push(
+                entry,
+                &route,
+                Metric::ErrorRate,
+                Limit::Plus(RATE_POINTS),
+                default,
+                counts,
+            );
         }
         if client_errors_seen(evidence, entry, &route) {
             let default = "0.5 points above the baseline";
@@ -77,13 +84,16 @@ pub(super) fn register(evidence: &Evidence) -> Registered {
         }
     }
     for (name, service) in &evidence.candidate_system.services {
-        let measured = evidence.candidate.services.get(name).map_or(0, |service| service.memory.len());
+        let measured =
+            evidence.candidate.services.get(name).map_or(0, |service| service.memory.len());
         if let Some(limit) = service.memory_limit
             && measured >= 20
         {
             let limit = Limit::Fixed(limit.0 as f64 / f64::from(1 << 20));
             let visits = |arm: &Observations| {
-                arm.services.get(name).map_or(0, |service| service.routes.values().map(Vec::len).sum())
+                arm.services
+                    .get(name)
+                    .map_or(0, |service| service.routes.values().map(Vec::len).sum())
             };
             let counts = [visits(&evidence.production), visits(&evidence.candidate)];
             registered.push(name, "", Metric::Memory, limit, "the limit of an instance", counts);
@@ -96,7 +106,8 @@ fn register_promise(evidence: &Evidence, slo: &Slo, registered: &mut Registered)
     let counts = counts(evidence, &slo.service, &slo.route);
     // Inner services are often seen in the arms alone; then the entry's traffic carries the claim.
     let seen_in_production = evidence.production.services.contains_key(&slo.service);
-    let needed = if seen_in_production { counts } else { [counts[1].max(PRODUCTION_NEEDED), counts[1]] };
+    let needed =
+        if seen_in_production { counts } else { [counts[1].max(PRODUCTION_NEEDED), counts[1]] };
     if let Some(found) = too_few(needed) {
         let subject = format!("{} {}", slo.service, slo.route);
         registered.promises_without_evidence.push(format!("{subject}: {found}"));
@@ -122,13 +133,20 @@ fn register_promise(evidence: &Evidence, slo: &Slo, registered: &mut Registered)
 
 /// Returns the routes of a service that were seen, in order.
 pub(super) fn routes_of(observations: &Observations, service: &str) -> Vec<String> {
-    observations.services.get(service).map_or_else(Vec::new, |service| service.routes.keys().cloned().collect())
+    observations
+        .services
+        .get(service)
+        .map_or_else(Vec::new, |service| service.routes.keys().cloned().collect())
 }
 
 /// Returns the exchanges on a route in production and in the smallest arm.
 fn counts(evidence: &Evidence, service: &str, route: &str) -> [usize; 2] {
     let count = |observations: &Observations| {
-        observations.services.get(service).and_then(|service| service.routes.get(route)).map_or(0, Vec::len)
+        observations
+            .services
+            .get(service)
+            .and_then(|service| service.routes.get(route))
+            .map_or(0, Vec::len)
     };
     let arms = [&evidence.baseline, &evidence.baseline_again, &evidence.candidate];
     [count(&evidence.production), arms.map(count).into_iter().min().unwrap_or(0)]
@@ -136,9 +154,12 @@ fn counts(evidence: &Evidence, service: &str, route: &str) -> [usize; 2] {
 
 fn too_few([production, arm]: [usize; 2]) -> Option<String> {
     if production < PRODUCTION_NEEDED {
-        return Some(format!("{production} exchanges were captured; a claim needs {PRODUCTION_NEEDED}"));
+        return Some(format!(
+            "{production} exchanges were captured; a claim needs {PRODUCTION_NEEDED}"
+        ));
     }
-    (arm < ARM_NEEDED).then(|| format!("an arm answered {arm} exchanges; a claim needs {ARM_NEEDED}"))
+    (arm < ARM_NEEDED)
+        .then(|| format!("an arm answered {arm} exchanges; a claim needs {ARM_NEEDED}"))
 }
 
 fn client_errors_seen(evidence: &Evidence, service: &str, route: &str) -> bool {
@@ -158,7 +179,8 @@ impl Registered {
         bound: &str,
         counts: [usize; 2],
     ) {
-        let place = if route.is_empty() { service.to_owned() } else { format!("{service}/{route}") };
+        let place =
+            if route.is_empty() { service.to_owned() } else { format!("{service}/{route}") };
         self.claims.push(Question {
             id: format!("{}/{}", place.replace(' ', "-"), metric.slug()),
             service: service.to_owned(),

@@ -19,7 +19,12 @@ const TAIL_SAMPLES: f64 = 10.0;
 /// - `production`, `baseline`, `candidate`: ascending own times \[ns\], not empty.
 /// - `factor`: dimensionless; the noise between arms that this draw gives the candidate.
 /// - The result: 1,024 ascending, equally likely own times \[ns\].
-pub(super) fn shift(production: &[u64], baseline: &[u64], candidate: &[u64], factor: f64) -> Vec<u64> {
+pub(super) fn shift(
+    production: &[u64],
+    baseline: &[u64],
+    candidate: &[u64],
+    factor: f64,
+) -> Vec<u64> {
     let at = |sorted: &[u64], level: f64| of_sorted(sorted, level).expect("not empty") as f64;
     let samples = baseline.len().min(candidate.len()) as f64;
     let trusted = (1.0 - TAIL_SAMPLES / samples).max(0.5);
@@ -65,6 +70,9 @@ mod tests {
         let baseline: Vec<u64> = (1..=100).map(|i| 10 * i).collect();
         let mut hiccup = baseline.clone();
         hiccup[99] = 1_000_000;
-        assert_eq!(shift(&production, &baseline, &hiccup, 1.0), shift(&production, &baseline, &baseline, 1.0));
+        assert_eq!(
+            shift(&production, &baseline, &hiccup, 1.0),
+            shift(&production, &baseline, &baseline, 1.0)
+        );
     }
 }

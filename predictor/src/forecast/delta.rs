@@ -43,7 +43,13 @@ pub(super) fn material(sampler: &Sampler<'_>) -> Vec<Delta> {
         let Some(known) = before.services.get(name) else { continue };
         for (route, model) in &station.routes {
             let Some(old) = known.routes.get(route) else { continue };
-            deltas.extend(own_time(name, route, &old.own_nanos, &model.own_nanos, sampler.arm_noise()));
+            deltas.extend(own_time(
+                name,
+                route,
+                &old.own_nanos,
+                &model.own_nanos,
+                sampler.arm_noise(),
+            ));
             if calls_differ(&old.calls, &model.calls) {
                 deltas.extend(calls(name, route, &old.calls, &model.calls));
             }
@@ -69,9 +75,9 @@ fn own_time(service: &str, route: &str, old: &[u64], new: &[u64], noise: f64) ->
         clear.then_some((old, new))
     };
     // The upper tail of an arm is mostly luck; the median and the 90th percentile are not.
-    let (level, (old, new)) = differs(0.5).map(|found| ("median", found)).or_else(|| {
-        differs(0.9).map(|found| ("p90", found))
-    })?;
+    let (level, (old, new)) = differs(0.5)
+        .map(|found| ("median", found))
+        .or_else(|| differs(0.9).map(|found| ("p90", found)))?;
     let change = 100.0 * (new as f64 / old.max(1) as f64 - 1.0);
     let sentence = format!(
         "own time of `{route}` in `{service}`: {level} {} → {} ({change:+.0} %)",
@@ -84,8 +90,11 @@ fn own_time(service: &str, route: &str, old: &[u64], new: &[u64], noise: f64) ->
 }
 
 fn calls(service: &str, route: &str, old: &[CallModel], new: &[CallModel]) -> Option<Delta> {
-    let mean = |call: &CallModel| call.counts.iter().enumerate().map(|(k, p)| k as f64 * p).sum::<f64>();
-    let total = |calls: &[CallModel], to: &str| calls.iter().filter(|call| call.service == to).map(mean).sum::<f64>();
+    let mean =
+        |call: &CallModel| call.counts.iter().enumerate().map(|(k, p)| k as f64 * p).sum::<f64>();
+    let total = |calls: &[CallModel], to: &str| {
+        calls.iter().filter(|call| call.service == to).map(mean).sum::<f64>()
+    };
     let mut targets: Vec<&String> = old.iter().chain(new).map(|call| &call.service).collect();
     targets.sort();
     targets.dedup();
@@ -95,7 +104,11 @@ fn calls(service: &str, route: &str, old: &[CallModel], new: &[CallModel]) -> Op
         .filter(|(_, old, new)| (old - new).abs() > 0.02)
         .map(|(to, old, new)| format!("calls `{to}` {new:.1} times per request, was {old:.1}"))
         .collect();
-    let changed = if parts.is_empty() { "calls other routes, or in another pattern".to_owned() } else { parts.join(", and ") };
+    let changed = if parts.is_empty() {
+        "calls other routes, or in another pattern".to_owned()
+    } else {
+        parts.join(", and ")
+    };
     let sum = |calls: &[CallModel]| calls.iter().map(mean).sum::<f64>();
     Some(Delta {
         part: Part::Calls(service.to_owned(), route.to_owned()),
@@ -108,7 +121,9 @@ fn calls(service: &str, route: &str, old: &[CallModel], new: &[CallModel]) -> Op
 fn failures(sampler: &Sampler<'_>, service: &str, route: &str) -> Option<Delta> {
     let count = |observations: &Observations| {
         let visits = observations.services.get(service)?.routes.get(route)?;
-        let own = visits.iter().filter(|visit| visit.failed && !visit.calls.iter().any(|call| call.failed));
+        let own = visits
+            .iter()
+            .filter(|visit| visit.failed && !visit.calls.iter().any(|call| call.failed));
         Some((own.count() as u64, visits.len() as u64))
     };
     let (old, new) = (count(&sampler.baseline)?, count(&sampler.evidence.candidate)?);
@@ -128,7 +143,11 @@ fn rejections(sampler: &Sampler<'_>, route: &str) -> Option<Delta> {
     let p = if new.1 == 0 || old.1 == 0 { 1.0 } else { fisher_greater(new.0, new.1, old.0, old.1) };
     (p < FAILURE_LEVEL).then(|| Delta {
         part: Part::ClientErrors(route.to_owned()),
-        sentence: format!("`{entry}` answers {} of `{route}` with 4xx, was {}", percent(new), percent(old)),
+        sentence: format!(
+            "`{entry}` answers {} of `{route}` with 4xx, was {}",
+            percent(new),
+            percent(old)
+        ),
         remedy: format!("fix the rejected requests of `{route}`"),
         weight: 1_000.0 * new.0 as f64 / new.1.max(1) as f64,
     })
@@ -139,19 +158,29 @@ fn percent((count, of): (u64, u64)) -> String {
         return "an unknown share".to_owned();
     }
     let interval = wilson_95(count, of);
-    format!("{:.1} % ({:.1}–{:.1})", 100.0 * count as f64 / of as f64, 100.0 * interval.lo(), 100.0 * interval.hi())
+    format!(
+        "{:.1} % ({:.1}–{:.1})",
+        100.0 * count as f64 / of as f64,
+        100.0 * interval.lo(),
+        100.0 * interval.hi()
+    )
 }
 
 fn limits(name: &str, before: &Model, after: &Model) -> Vec<Delta> {
     let (old, new) = (&before.services[name], &after.services[name]);
-    let words = |limit: Option<u32>| limit.map_or_else(|| "no limit that was seen".to_owned(), |limit| limit.to_string());
+    let words = |limit: Option<u32>| {
+        limit.map_or_else(|| "no limit that was seen".to_owned(), |limit| limit.to_string())
+    };
     let mut deltas = Vec::new();
     if old.workers != new.workers || old.replicas != new.replicas {
         deltas.push(Delta {
             part: Part::Workers(name.to_owned()),
             sentence: format!(
                 "`{name}` works on {} requests at once in {} instance(s), was {} in {}",
-                words(new.workers), new.replicas, words(old.workers), old.replicas
+                words(new.workers),
+                new.replicas,
+                words(old.workers),
+                old.replicas
             ),
             remedy: format!("keep the workers of `{name}`"),
             weight: 50.0,
@@ -162,7 +191,11 @@ fn limits(name: &str, before: &Model, after: &Model) -> Vec<Delta> {
         if was != is {
             deltas.push(Delta {
                 part: Part::Pool(name.to_owned(), to.clone()),
-                sentence: format!("`{name}` makes at most {} call(s) to `{to}` at once, was {}; calls wait", words(is), words(was)),
+                sentence: format!(
+                    "`{name}` makes at most {} call(s) to `{to}` at once, was {}; calls wait",
+                    words(is),
+                    words(was)
+                ),
                 remedy: format!("widen the pool from `{name}` to `{to}` again"),
                 weight: 50.0,
             });
@@ -174,7 +207,8 @@ fn limits(name: &str, before: &Model, after: &Model) -> Vec<Delta> {
 fn growth(sampler: &Sampler<'_>, name: &str) -> Option<Delta> {
     let slope = |service: &ServiceObservations| {
         let warm = &service.memory[service.memory.len() / 5..];
-        let line: Vec<(f64, f64)> = warm.iter().map(|point| (point.requests as f64, point.resident_bytes as f64)).collect();
+        let line: Vec<(f64, f64)> =
+            warm.iter().map(|point| (point.requests as f64, point.resident_bytes as f64)).collect();
         theil_sen(&line)
     };
     let old = slope(sampler.evidence.baseline.services.get(name)?)?;
@@ -204,7 +238,10 @@ impl Delta {
     /// Returns the service whose limits it narrows, if it does.
     pub(super) fn narrowed(&self) -> Option<&str> {
         match &self.part {
-            Part::Own(service, _) | Part::Calls(service, _) | Part::Pool(service, _) | Part::Workers(service) => Some(service),
+            Part::Own(service, _)
+            | Part::Calls(service, _)
+            | Part::Pool(service, _)
+            | Part::Workers(service) => Some(service),
             Part::Failure(..) | Part::Memory(_) | Part::ClientErrors(_) => None,
         }
     }

@@ -87,7 +87,8 @@ impl<'a> Sampler<'a> {
     pub(super) fn new(evidence: &'a Evidence, seed: Seed) -> Self {
         let baseline = pooled(&evidence.baseline, &evidence.baseline_again);
         let noise = arm_noise(&evidence.baseline, &evidence.baseline_again);
-        let behind = baseline.services.keys().any(|name| !evidence.production.services.contains_key(name));
+        let behind =
+            baseline.services.keys().any(|name| !evidence.production.services.contains_key(name));
         let entry_only = behind && evidence.production.services.len() == 1;
         Self { evidence, baseline, seed, noise, entry_only }
     }
@@ -109,7 +110,10 @@ impl<'a> Sampler<'a> {
         let evidence = self.evidence;
         let chosen = choose_blocks(&self.baseline, &mut blocks);
         let data = Resampled {
-            production: resample(&evidence.production, &choose_blocks(&evidence.production, &mut production_blocks)),
+            production: resample(
+                &evidence.production,
+                &choose_blocks(&evidence.production, &mut production_blocks),
+            ),
             baseline: resample(&self.baseline, &chosen),
             candidate: resample(&evidence.candidate, &chosen),
         };
@@ -130,7 +134,12 @@ impl<'a> Sampler<'a> {
     pub(super) fn memory(&self, service: &str, index: u32, change: &Change) -> Option<(f64, f64)> {
         let entity = prophecy_core::random::fnv1a(service);
         let of = |arm: &Observations| {
-            memory::after_an_hour(self.evidence, arm, service, &mut self.seed.stream(index, entity, "memory"))
+            memory::after_an_hour(
+                self.evidence,
+                arm,
+                service,
+                &mut self.seed.stream(index, entity, "memory"),
+            )
         };
         let baseline = of(&self.evidence.baseline)?;
         let undone = change.undo.contains(&Part::Memory(service.to_owned()));
@@ -144,7 +153,8 @@ impl<'a> Sampler<'a> {
         let entry = &self.evidence.system.entry;
         let baseline = memory::client_errors(&self.baseline, entry, route);
         let candidate = memory::client_errors(&self.evidence.candidate, entry, route);
-        let mut stream = self.seed.stream(index, prophecy_core::random::fnv1a(route), "client errors");
+        let mut stream =
+            self.seed.stream(index, prophecy_core::random::fnv1a(route), "client errors");
         let (before, after) = rates(baseline, candidate, Some(&mut stream));
         let undone = change.undo.contains(&Part::ClientErrors(route.to_owned()));
         let exposed = if undone { 0.0 } else { change.exposure.unwrap_or(1.0) };
@@ -222,12 +232,15 @@ impl<'a> Sampler<'a> {
     /// Production was seen at the entry alone: the arms' structure, moved so that the median fits.
     fn put_structure_behind(&self, production: &mut Model, arms: &Model, data: &Resampled) {
         let entry = &self.evidence.system.entry;
-        let (Some(seen), Some(station)) = (data.production.services.get(entry), arms.services.get(entry)) else {
+        let (Some(seen), Some(station)) =
+            (data.production.services.get(entry), arms.services.get(entry))
+        else {
             return;
         };
         let target = production.services.get_mut(entry).expect("production was seen at the entry");
         for (route, model) in &station.routes {
-            let (Some(seen), Some(arm)) = (seen.routes.get(route), data.baseline.services[entry].routes.get(route))
+            let (Some(seen), Some(arm)) =
+                (seen.routes.get(route), data.baseline.services[entry].routes.get(route))
             else {
                 continue;
             };
@@ -238,7 +251,13 @@ impl<'a> Sampler<'a> {
     }
 
     /// Combines what is known of one route.
-    fn route(&self, known: &RouteModel, before: &RouteModel, after: &RouteModel, parts: &Parts<'_>) -> RouteModel {
+    fn route(
+        &self,
+        known: &RouteModel,
+        before: &RouteModel,
+        after: &RouteModel,
+        parts: &Parts<'_>,
+    ) -> RouteModel {
         let place = (parts.service.to_owned(), parts.route.to_owned());
         let undo = &parts.change.undo;
         let own_nanos = if undo.contains(&Part::Own(place.0.clone(), place.1.clone())) {
@@ -247,11 +266,12 @@ impl<'a> Sampler<'a> {
             combine::shift(&known.own_nanos, &before.own_nanos, &after.own_nanos, parts.factor)
         };
         let changed_calls = calls_differ(&before.calls, &after.calls);
-        let calls = if changed_calls && !undo.contains(&Part::Calls(place.0.clone(), place.1.clone())) {
-            after.calls.clone()
-        } else {
-            known.calls.clone()
-        };
+        let calls =
+            if changed_calls && !undo.contains(&Part::Calls(place.0.clone(), place.1.clone())) {
+                after.calls.clone()
+            } else {
+                known.calls.clone()
+            };
         let undone = undo.contains(&Part::Failure(place.0, place.1));
         let failure = self.failure(parts.service, parts.route, parts.index, undone).1;
         RouteModel { own_nanos, law: None, failure, calls }
@@ -267,12 +287,13 @@ impl<'a> Sampler<'a> {
         let entity = prophecy_core::random::fnv1a(&format!("{service}/{route}"));
         let mut stream = index.map(|index| self.seed.stream(index, entity, "failures"));
         let (before, after) = rates(arms, candidate, stream.as_mut());
-        let known = if production.1 == 0 || (self.entry_only && service == self.evidence.system.entry) {
-            before
-        } else {
-            // Production and the baseline run the same build: one rate, unless they clearly differ.
-            rates(production, arms, stream.as_mut()).0
-        };
+        let known =
+            if production.1 == 0 || (self.entry_only && service == self.evidence.system.entry) {
+                before
+            } else {
+                // Production and the baseline run the same build: one rate, unless they clearly differ.
+                rates(production, arms, stream.as_mut()).0
+            };
         let moved = if undone { known } else { (known + after - before).clamp(0.0, 1.0) };
         (known, moved)
     }
@@ -301,13 +322,15 @@ struct Parts<'a> {
 fn rates(a: (u64, u64), b: (u64, u64), stream: Option<&mut Philox>) -> (f64, f64) {
     let same = a.1 == 0
         || b.1 == 0
-        || fisher_greater(a.0, a.1, b.0, b.1).min(fisher_greater(b.0, b.1, a.0, a.1)) > SAME_RATE / 2.0;
+        || fisher_greater(a.0, a.1, b.0, b.1).min(fisher_greater(b.0, b.1, a.0, a.1))
+            > SAME_RATE / 2.0;
     let both = (a.0 + b.0, a.1 + b.1);
     let Some(stream) = stream else {
         let share = |(count, of): (u64, u64)| if of == 0 { 0.0 } else { count as f64 / of as f64 };
         return if same { (share(both), share(both)) } else { (share(a), share(b)) };
     };
-    let mut draw = |(count, of): (u64, u64)| stream.beta(count as f64 + 0.5, (of - count) as f64 + 0.5);
+    let mut draw =
+        |(count, of): (u64, u64)| stream.beta(count as f64 + 0.5, (of - count) as f64 + 0.5);
     if same {
         // Where nothing ever failed, the posterior still gives the odd failure, which is right: a
         // few hundred successes do not rule out one in a thousand.
@@ -320,7 +343,8 @@ fn rates(a: (u64, u64), b: (u64, u64), stream: Option<&mut Philox>) -> (f64, f64
 fn own_failures(observations: &Observations, service: &str, route: &str) -> (u64, u64) {
     let visits = observations.services.get(service).and_then(|service| service.routes.get(route));
     let visits = visits.map_or(&[][..], Vec::as_slice);
-    let own = visits.iter().filter(|visit| visit.failed && !visit.calls.iter().any(|call| call.failed));
+    let own =
+        visits.iter().filter(|visit| visit.failed && !visit.calls.iter().any(|call| call.failed));
     (own.count() as u64, visits.len() as u64)
 }
 
@@ -347,7 +371,10 @@ fn arm_noise(a: &Observations, b: &Observations) -> f64 {
     let (mut sum, mut weight) = (0.0, 0.0);
     for (name, service) in &a.services {
         for (route, visits) in &service.routes {
-            let Some(others) = b.services.get(name).and_then(|service| service.routes.get(route)) else { continue };
+            let Some(others) = b.services.get(name).and_then(|service| service.routes.get(route))
+            else {
+                continue;
+            };
             let (mean, other) = (mean_own(visits), mean_own(others));
             let count = visits.len().min(others.len()) as f64;
             // Own times below a millisecond are mostly the proxy's and the scheduler's.
@@ -388,8 +415,10 @@ fn resample(observations: &Observations, blocks: &[(u64, u64)]) -> Observations 
     for service in resampled.services.values_mut() {
         for visits in service.routes.values_mut() {
             let from = |at| visits.partition_point(|visit: &Visit| visit.at_nanos < at);
-            let chosen: Vec<Visit> =
-                blocks.iter().flat_map(|(start, end)| visits[from(*start)..from(*end)].iter().cloned()).collect();
+            let chosen: Vec<Visit> = blocks
+                .iter()
+                .flat_map(|(start, end)| visits[from(*start)..from(*end)].iter().cloned())
+                .collect();
             if !chosen.is_empty() {
                 *visits = chosen;
             }
@@ -401,14 +430,18 @@ fn resample(observations: &Observations, blocks: &[(u64, u64)]) -> Observations 
 /// Says whether two routes make other calls: another target, or clearly other counts.
 pub(super) fn calls_differ(before: &[CallModel], after: &[CallModel]) -> bool {
     let find = |calls: &'_ [CallModel], call: &CallModel| {
-        calls.iter().find(|other| other.service == call.service && other.route == call.route).cloned()
+        calls
+            .iter()
+            .find(|other| other.service == call.service && other.route == call.route)
+            .cloned()
     };
     let differs = |call: &CallModel, others: &[CallModel]| {
         let none = vec![1.0];
         let other = find(others, call).map_or(none, |other| other.counts);
         let length = call.counts.len().max(other.len());
         let at = |counts: &[f64], index: usize| counts.get(index).copied().unwrap_or(0.0);
-        let distance: f64 = (0..length).map(|index| (at(&call.counts, index) - at(&other, index)).abs()).sum();
+        let distance: f64 =
+            (0..length).map(|index| (at(&call.counts, index) - at(&other, index)).abs()).sum();
         distance / 2.0 > SAME_CALLS
     };
     before.iter().any(|call| differs(call, after)) || after.iter().any(|call| differs(call, before))
@@ -419,7 +452,9 @@ fn drop_unknown_calls(model: &mut Model) {
     let known: BTreeSet<(String, String)> = model
         .services
         .iter()
-        .flat_map(|(service, station)| station.routes.keys().map(|route| (service.clone(), route.clone())))
+        .flat_map(|(service, station)| {
+            station.routes.keys().map(|route| (service.clone(), route.clone()))
+        })
         .collect();
     for station in model.services.values_mut() {
         for route in station.routes.values_mut() {

@@ -2,7 +2,9 @@
 
 use prophecy_core::{Seed, quantile};
 use prophecy_simulator::observation::Visit;
-use prophecy_simulator::{CompiledModel, CompiledTraffic, Observations, Traffic, replication, simulate};
+use prophecy_simulator::{
+    CompiledModel, CompiledTraffic, Observations, Traffic, replication, simulate,
+};
 
 use super::draw::Sampler;
 use crate::evidence::Evidence;
@@ -27,15 +29,20 @@ const REPLICATIONS: u32 = 8;
 /// Simulates what was captured, and compares.
 pub(super) fn check(evidence: &Evidence, seed: Seed, threads: usize) -> Fidelity {
     let held_out = evidence.production.arrivals.len() >= HELD_OUT_FROM;
-    let cut = if held_out { (FIT_SHARE * evidence.production.window_nanos as f64) as u64 } else { 0 };
-    let fitted_on = if held_out { between(&evidence.production, 0, cut) } else { evidence.production.clone() };
+    let cut =
+        if held_out { (FIT_SHARE * evidence.production.window_nanos as f64) as u64 } else { 0 };
+    let fitted_on =
+        if held_out { between(&evidence.production, 0, cut) } else { evidence.production.clone() };
     let checked_on = between(&evidence.production, cut, u64::MAX);
     let fit_evidence = Evidence { production: fitted_on, ..evidence.clone() };
     let model = CompiledModel::new(&Sampler::new(&fit_evidence, seed).point().baseline);
     let traffic = Traffic::observed(&checked_on, super::WINDOW_LIMIT_NANOS);
-    let traffic = CompiledTraffic::new(&model.known(&traffic), &model).expect("unknown routes were left out");
+    let traffic =
+        CompiledTraffic::new(&model.known(&traffic), &model).expect("unknown routes were left out");
     let seed = seed.derive("fidelity");
-    let outcomes = replication::in_order(REPLICATIONS, threads, |index| simulate(&model, &traffic, seed, index));
+    let outcomes = replication::in_order(REPLICATIONS, threads, |index| {
+        simulate(&model, &traffic, seed, index)
+    });
     let entry = &evidence.system.entry;
     let mut routes = Vec::new();
     let none = std::collections::BTreeMap::new();
@@ -46,8 +53,11 @@ pub(super) fn check(evidence: &Evidence, seed: Seed, threads: usize) -> Fidelity
             .filter_map(|outcome| outcome.route(entry, route))
             .flat_map(|outcome| outcome.latencies_nanos.iter().copied())
             .collect();
-        let mut captured: Vec<u64> =
-            visits.iter().filter(|visit| visit.status.is_some()).map(|visit| visit.latency_nanos).collect();
+        let mut captured: Vec<u64> = visits
+            .iter()
+            .filter(|visit| visit.status.is_some())
+            .map(|visit| visit.latency_nanos)
+            .collect();
         routes.push(RouteFidelity {
             route: route.clone(),
             exchanges: visits.len() as u64,
@@ -64,7 +74,9 @@ fn judge(routes: &[RouteFidelity]) -> (f64, bool) {
     let (mut errors, mut good, mut all) = (Vec::new(), 0, 0);
     for route in routes {
         let pairs = || route.captured_ms.iter().zip(&route.simulated_ms).take(2);
-        errors.extend(pairs().map(|(captured, simulated)| (simulated - captured).abs() / captured.max(1e-6)));
+        errors.extend(
+            pairs().map(|(captured, simulated)| (simulated - captured).abs() / captured.max(1e-6)),
+        );
         let within = |(captured, simulated): (&f64, &f64)| {
             (simulated - captured).abs() <= (TOLERANCE * captured).max(TOLERANCE_MS)
         };

@@ -42,10 +42,13 @@ pub(super) fn after_an_hour(
 /// Returns the rate of requests to a service in production, from the entry's rate and the arm's ratio.
 fn rate_hz(evidence: &Evidence, arm: &Observations, service: &str) -> f64 {
     let visits = |name: &str| {
-        arm.services.get(name).map_or(0, |service| service.routes.values().map(Vec::len).sum::<usize>())
+        arm.services
+            .get(name)
+            .map_or(0, |service| service.routes.values().map(Vec::len).sum::<usize>())
     };
     let production = &evidence.production;
-    let entry_rate = production.arrivals.len() as f64 / (production.window_nanos.max(1) as f64 / 1e9);
+    let entry_rate =
+        production.arrivals.len() as f64 / (production.window_nanos.max(1) as f64 / 1e9);
     entry_rate * visits(service) as f64 / visits(&arm.entry).max(1) as f64
 }
 
@@ -53,6 +56,8 @@ fn rate_hz(evidence: &Evidence, arm: &Observations, service: &str) -> f64 {
 pub(super) fn client_errors(observations: &Observations, service: &str, route: &str) -> (u64, u64) {
     let visits = observations.services.get(service).and_then(|service| service.routes.get(route));
     let visits = visits.map_or(&[][..], Vec::as_slice);
-    let errors = visits.iter().filter(|visit| visit.status.is_some_and(|status| (400..500).contains(&status)));
+    let errors = visits
+        .iter()
+        .filter(|visit| visit.status.is_some_and(|status| (400..500).contains(&status)));
     (errors.count() as u64, visits.len() as u64)
 }

@@ -23,18 +23,29 @@ pub(super) fn rank(
     ask: &mut impl FnMut(&Change) -> Tally,
 ) -> Vec<Mitigation> {
     let risk = main.any().probability.get();
-    let mut found: Vec<Mitigation> =
-        deltas.iter().zip(undone).map(|(delta, tally)| mitigation(delta.remedy.clone(), tally)).collect();
+    let mut found: Vec<Mitigation> = deltas
+        .iter()
+        .zip(undone)
+        .map(|(delta, tally)| mitigation(delta.remedy.clone(), tally))
+        .collect();
     if let Some(service) = deltas.iter().find_map(Delta::narrowed) {
         let widened = Change { widened: [service.to_owned()].into(), ..Change::default() };
-        found.push(mitigation(format!("give `{service}` twice the workers and connections"), &ask(&widened)));
+        found.push(mitigation(
+            format!("give `{service}` twice the workers and connections"),
+            &ask(&widened),
+        ));
     }
     let quiet = Change { traffic_share: Some(QUIET_SHARE), ..Change::default() };
     found.push(mitigation("deploy when half as much traffic comes".to_owned(), &ask(&quiet)));
     let canary = Change { exposure: Some(CANARY_SHARE), ..Change::default() };
-    found.push(mitigation("let one request in ten meet the candidate first (canary)".to_owned(), &ask(&canary)));
+    found.push(mitigation(
+        "let one request in ten meet the candidate first (canary)".to_owned(),
+        &ask(&canary),
+    ));
     found.retain(|mitigation| mitigation.probability.get() + WORTH < risk);
-    found.sort_by(|a, b| a.probability.get().total_cmp(&b.probability.get()).then_with(|| a.action.cmp(&b.action)));
+    found.sort_by(|a, b| {
+        a.probability.get().total_cmp(&b.probability.get()).then_with(|| a.action.cmp(&b.action))
+    });
     found
 }
 

@@ -63,12 +63,14 @@ pub(super) fn run(plan: &Plan<'_>) -> Tally {
 
 fn run_draw(plan: &Plan<'_>, index: u32) -> Vec<Vec<Value>> {
     let draw = plan.sampler.draw(index, plan.change);
-    let (baseline, candidate) = (CompiledModel::new(&draw.baseline), CompiledModel::new(&draw.candidate));
+    let (baseline, candidate) =
+        (CompiledModel::new(&draw.baseline), CompiledModel::new(&draw.candidate));
     let seed = plan.sampler.seed();
     (0..plan.replications)
         .map(|nth| {
             let run = index * plan.replications + nth;
-            let traffic = plan.traffic.resample(TRAFFIC_BLOCK_NANOS, &mut seed.stream(run, 0, "traffic"));
+            let traffic =
+                plan.traffic.resample(TRAFFIC_BLOCK_NANOS, &mut seed.stream(run, 0, "traffic"));
             let runs = Runs::new(plan.change, &baseline, &candidate, traffic, seed, run);
             let value = |question: &Question| value(plan, question, &runs, index);
             plan.claims.claims.iter().map(value).collect()
@@ -98,7 +100,8 @@ impl Runs {
         }
         let simulated = |model: &CompiledModel, traffic: &Traffic| {
             let known = model.known(traffic);
-            let compiled = CompiledTraffic::new(&known, model).expect("unknown routes were left out");
+            let compiled =
+                CompiledTraffic::new(&known, model).expect("unknown routes were left out");
             simulate(model, &compiled, seed, run)
         };
         let before = simulated(baseline, &traffic);
@@ -116,7 +119,9 @@ impl Runs {
 fn value(plan: &Plan<'_>, question: &Question, runs: &Runs, index: u32) -> Value {
     let both = match question.metric {
         Metric::Memory => plan.sampler.memory(&question.service, index, plan.change),
-        Metric::ClientErrorRate => Some(plan.sampler.client_errors(&question.route, index, plan.change)),
+        Metric::ClientErrorRate => {
+            Some(plan.sampler.client_errors(&question.route, index, plan.change))
+        }
         _ => measure(question, &runs.baseline).zip(measure(question, &runs.candidate)),
     };
     let Some((baseline, candidate)) = both else { return Value::default() };
@@ -130,10 +135,13 @@ fn value(plan: &Plan<'_>, question: &Question, runs: &Runs, index: u32) -> Value
 
 /// Measures a metric on a route over all parts of what clients meet.
 fn measure(question: &Question, outcomes: &[Outcome]) -> Option<f64> {
-    let routes: Vec<&RouteOutcome> =
-        outcomes.iter().filter_map(|outcome| outcome.route(&question.service, &question.route)).collect();
+    let routes: Vec<&RouteOutcome> = outcomes
+        .iter()
+        .filter_map(|outcome| outcome.route(&question.service, &question.route))
+        .collect();
     if let Some(level) = question.metric.level() {
-        let mut latencies: Vec<u64> = routes.iter().flat_map(|route| &route.latencies_nanos).copied().collect();
+        let mut latencies: Vec<u64> =
+            routes.iter().flat_map(|route| &route.latencies_nanos).copied().collect();
         return quantile::select(&mut latencies, level).map(|nanos| nanos as f64 / 1e6);
     }
     let (mut bad, mut all) = (0, 0);

@@ -17,13 +17,22 @@ pub fn junit(report: &Report) -> String {
     let mut xml = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
     let tests = report.claims.len() + 1;
     let mut line = |text: String| writeln!(xml, "{text}").expect("to a string");
-    line(format!("<testsuites name=\"prophecy\" tests=\"{tests}\" failures=\"{failures}\" errors=\"{errors}\">"));
-    line(format!("  <testsuite name=\"{system}\" tests=\"{tests}\" failures=\"{failures}\" errors=\"{errors}\">"));
+    line(format!(
+        "<testsuites name=\"prophecy\" tests=\"{tests}\" failures=\"{failures}\" errors=\"{errors}\">"
+    ));
+    line(format!(
+        "  <testsuite name=\"{system}\" tests=\"{tests}\" failures=\"{failures}\" errors=\"{errors}\">"
+    ));
     let reasons = escape(&report.reasons.join("\n"));
     if errors > 0 {
-        line(format!("    <testcase classname=\"{system}\" name=\"verdict\">\n      <error message=\"not enough evidence\">{reasons}</error>\n    </testcase>"));
+        line(format!(
+            "    <testcase classname=\"{system}\" name=\"verdict\">\n      <error message=\"not enough evidence\">{reasons}</error>\n    </testcase>"
+        ));
     } else {
-        line(format!("    <testcase classname=\"{system}\" name=\"verdict\"><system-out>{}\n{reasons}</system-out></testcase>", report.verdict.as_str()));
+        line(format!(
+            "    <testcase classname=\"{system}\" name=\"verdict\"><system-out>{}\n{reasons}</system-out></testcase>",
+            report.verdict.as_str()
+        ));
     }
     for claim in &report.claims {
         let (class, name) = (escape(&claim.subject()), escape(&claim.id));

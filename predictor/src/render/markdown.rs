@@ -14,11 +14,15 @@ pub fn markdown(report: &Report) -> String {
         Verdict::NotEnoughEvidence => "❔",
     };
     let interval = report.risk.interval;
-    writeln!(text, "## {mark} {}: {}\n", cell(&report.system), verdict_words(report.verdict)).expect("to a string");
+    writeln!(text, "## {mark} {}: {}\n", cell(&report.system), verdict_words(report.verdict))
+        .expect("to a string");
     writeln!(
         text,
         "Risk **{}** of 100 (90 % interval {:.0}–{:.0}; limit {:.0})\n",
-        report.risk.score, 100.0 * interval.lo(), 100.0 * interval.hi(), report.risk.max_score
+        report.risk.score,
+        100.0 * interval.lo(),
+        100.0 * interval.hi(),
+        report.risk.max_score
     )
     .expect("to a string");
     if let Some(warning) = synthetic_warning(report) {
@@ -45,7 +49,11 @@ pub fn markdown(report: &Report) -> String {
     }
     text.push('\n');
     list(&mut text, Some("What changed"), report.evidence.deltas.clone());
-    list(&mut text, Some("Changed answers"), report.differences.iter().map(difference_words).collect());
+    list(
+        &mut text,
+        Some("Changed answers"),
+        report.differences.iter().map(difference_words).collect(),
+    );
     let remains = report.mitigations.iter().map(|mitigation| {
         format!("{}: risk {} remains", mitigation.action, percent(mitigation.probability.get()))
     });

@@ -29,7 +29,8 @@ pub(super) fn gauge(report: &Report) -> String {
 
 /// Draws the forecasts with baseline and candidate, and the bound.
 pub(super) fn forecast(claim: &Claim) -> String {
-    let largest = [claim.baseline.p95, claim.candidate.p95, claim.threshold].into_iter().fold(0.0, f64::max);
+    let largest =
+        [claim.baseline.p95, claim.candidate.p95, claim.threshold].into_iter().fold(0.0, f64::max);
     if largest <= 0.0 {
         return String::new();
     }
@@ -52,7 +53,11 @@ pub(super) fn forecast(claim: &Claim) -> String {
     bar(&mut svg, "now", &claim.baseline, 30.0, "before", x);
     bar(&mut svg, "then", &claim.candidate, 66.0, "after", x);
     let bound = x(claim.threshold);
-    write!(svg, "<line x1=\"{bound:.1}\" x2=\"{bound:.1}\" y1=\"4\" y2=\"92\" class=\"bound\"/></svg>").expect("to a string");
+    write!(
+        svg,
+        "<line x1=\"{bound:.1}\" x2=\"{bound:.1}\" y1=\"4\" y2=\"92\" class=\"bound\"/></svg>"
+    )
+    .expect("to a string");
     svg
 }
 
@@ -64,7 +69,13 @@ fn bar(svg: &mut String, label: &str, q: &Quantiles, y: f64, class: &str, x: imp
          <line x1=\"{:.1}\" x2=\"{:.1}\" y1=\"{y}\" y2=\"{y}\" class=\"range {class}\"/>\
          <line x1=\"{:.1}\" x2=\"{:.1}\" y1=\"{y}\" y2=\"{y}\" class=\"half {class}\"/>\
          <circle cx=\"{:.1}\" cy=\"{y}\" r=\"5.5\" class=\"median {class}\"/>",
-        LEFT - 14.0, y + 5.0, x(q.p5), x(q.p95), x(q.p25), x(q.p75), x(q.p50)
+        LEFT - 14.0,
+        y + 5.0,
+        x(q.p5),
+        x(q.p95),
+        x(q.p25),
+        x(q.p75),
+        x(q.p50)
     )
     .expect("to a string");
 }

@@ -16,34 +16,66 @@ pub fn terminal(report: &Report) -> String {
         writeln!(text, "{label:10} {words}").expect("writing to a string does not fail");
     };
     let [from, to] = &report.inputs.window;
-    line(&mut text, "dataset", format!("{} exchanges with `{}`, {from} to {to}", report.inputs.exchanges, report.system));
+    line(
+        &mut text,
+        "dataset",
+        format!("{} exchanges with `{}`, {from} to {to}", report.inputs.exchanges, report.system),
+    );
     if let Some(warning) = synthetic_warning(report) {
         line(&mut text, "", warning.to_owned());
     }
-    line(&mut text, "replay", format!(
-        "{} requests to each arm, {} lost, send lag p50 {:.2} ms, p99 {:.2} ms",
-        evidence.offered, evidence.lost, evidence.send_lag_ms_p50, evidence.send_lag_ms_p99
-    ));
+    line(
+        &mut text,
+        "replay",
+        format!(
+            "{} requests to each arm, {} lost, send lag p50 {:.2} ms, p99 {:.2} ms",
+            evidence.offered, evidence.lost, evidence.send_lag_ms_p50, evidence.send_lag_ms_p99
+        ),
+    );
     let fidelity = &evidence.fidelity;
-    line(&mut text, "model", format!(
-        "{} the captured present (median error {:.0} %, {}); noise between equal arms {:.1} %",
-        if fidelity.passed { "reproduces" } else { "does not reproduce" },
-        100.0 * fidelity.error,
-        if fidelity.held_out { "on held-out time" } else { "on the same time" },
-        100.0 * evidence.aa.noise
-    ));
-    line(&mut text, "forecast", format!("{} simulated runs of each build, seed {}", report.replications, report.seed));
+    line(
+        &mut text,
+        "model",
+        format!(
+            "{} the captured present (median error {:.0} %, {}); noise between equal arms {:.1} %",
+            if fidelity.passed { "reproduces" } else { "does not reproduce" },
+            100.0 * fidelity.error,
+            if fidelity.held_out { "on held-out time" } else { "on the same time" },
+            100.0 * evidence.aa.noise
+        ),
+    );
+    line(
+        &mut text,
+        "forecast",
+        format!("{} simulated runs of each build, seed {}", report.replications, report.seed),
+    );
     text.push('\n');
     claims(&mut text, report);
-    section(&mut text, "because", report.claims.iter().filter(|claim| claim.probability.get() >= 0.05).flat_map(|claim| claim.because.iter().cloned()).collect());
+    section(
+        &mut text,
+        "because",
+        report
+            .claims
+            .iter()
+            .filter(|claim| claim.probability.get() >= 0.05)
+            .flat_map(|claim| claim.because.iter().cloned())
+            .collect(),
+    );
     section(&mut text, "answers", report.differences.iter().map(difference_words).collect());
     let remains = |mitigation: &crate::report::Mitigation| {
         format!("{} → risk {}", mitigation.action, percent(mitigation.probability.get()))
     };
     section(&mut text, "instead", report.mitigations.iter().map(remains).collect());
     let interval = report.risk.interval;
-    writeln!(text, "risk {} of 100 (90 % interval {:.0}–{:.0}), limit {:.0}",
-        report.risk.score, 100.0 * interval.lo(), 100.0 * interval.hi(), report.risk.max_score).expect("to a string");
+    writeln!(
+        text,
+        "risk {} of 100 (90 % interval {:.0}–{:.0}), limit {:.0}",
+        report.risk.score,
+        100.0 * interval.lo(),
+        100.0 * interval.hi(),
+        report.risk.max_score
+    )
+    .expect("to a string");
     for reason in &report.reasons {
         writeln!(text, "  {reason}").expect("to a string");
     }
@@ -52,7 +84,13 @@ pub fn terminal(report: &Report) -> String {
 }
 
 fn claims(text: &mut String, report: &Report) {
-    let width = report.claims.iter().take(ROWS).map(|claim| claim.subject().chars().count()).max().unwrap_or(0);
+    let width = report
+        .claims
+        .iter()
+        .take(ROWS)
+        .map(|claim| claim.subject().chars().count())
+        .max()
+        .unwrap_or(0);
     for claim in report.claims.iter().take(ROWS) {
         writeln!(
             text,
@@ -69,7 +107,8 @@ fn claims(text: &mut String, report: &Report) {
         .expect("to a string");
     }
     if report.claims.len() > ROWS {
-        writeln!(text, "        … and {} more in the report", report.claims.len() - ROWS).expect("to a string");
+        writeln!(text, "        … and {} more in the report", report.claims.len() - ROWS)
+            .expect("to a string");
     }
     text.push('\n');
 }

@@ -14,11 +14,22 @@ pub(crate) struct Day {
 }
 
 const FIRST_NAMES: [&str; 12] = [
-    "Ada", "Blaise", "Carl", "Dorothy", "Emmy", "Felix", "Grace", "Hedy", "Ida", "John", "Katherine",
+    "Ada",
+    "Blaise",
+    "Carl",
+    "Dorothy",
+    "Emmy",
+    "Felix",
+    "Grace",
+    "Hedy",
+    "Ida",
+    "John",
+    "Katherine",
     "Leonhard",
 ];
 const LAST_NAMES: [&str; 10] = [
-    "Lovelace", "Pascal", "Gauss", "Vaughan", "Noether", "Klein", "Hopper", "Lamarr", "Rhodes", "Euler",
+    "Lovelace", "Pascal", "Gauss", "Vaughan", "Noether", "Klein", "Hopper", "Lamarr", "Rhodes",
+    "Euler",
 ];
 const ITEM_COUNT: usize = 2_000;
 const ORDER_COUNT: usize = 1_000;
@@ -65,7 +76,12 @@ fn shape(part: f64) -> f64 {
     1.0 + 0.3 * daily + 0.1 * lunch
 }
 
-fn request(exchange_id: u64, offset_nanos: u64, session: u64, choices: &mut Philox) -> PlannedRequest {
+fn request(
+    exchange_id: u64,
+    offset_nanos: u64,
+    session: u64,
+    choices: &mut Philox,
+) -> PlannedRequest {
     let token = format!("{:016x}{:016x}", session.wrapping_mul(0x9E37_79B9_7F4A_7C15), !session);
     let mut headers = vec![
         Header::new("host", "shop.example"),

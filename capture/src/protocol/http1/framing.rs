@@ -13,7 +13,7 @@ const CHUNK_LINE_LIMIT: usize = 16 << 10;
 
 /// How the end of a body is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Framing {
+pub(crate) enum Framing {
     /// There is no body.
     Empty,
     /// This many bytes.
@@ -28,7 +28,7 @@ pub(super) enum Framing {
 
 /// What a piece of a stream means.
 #[derive(Debug)]
-pub(super) enum Event<'a> {
+pub(crate) enum Event<'a> {
     /// A head ended. [`Stream::frame`] must say how its body ends before reading on.
     Head(Box<Head>),
     /// Bytes of the body, without the framing of chunks.
@@ -41,7 +41,7 @@ pub(super) enum Event<'a> {
 
 /// One direction of a connection.
 #[derive(Debug)]
-pub(super) struct Stream {
+pub(crate) struct Stream {
     side: Side,
     state: State,
     /// The head, or the line between chunks, as far as it came.
@@ -64,33 +64,46 @@ enum State {
 // === impl Stream ===
 
 impl Stream {
-    pub(super) fn new(side: Side) -> Self {
+    pub(crate) fn new(side: Side) -> Self {
         Self { side, state: State::Head, pending: Vec::new() }
     }
 
     /// Says whether the stream is between messages.
-    pub(super) fn is_idle(&self) -> bool {
+    pub(crate) fn is_idle(&self) -> bool {
         matches!(self.state, State::Head) && self.pending.is_empty()
     }
 
     /// Says whether the end of the connection ends the current body.
-    pub(super) fn ends_with_connection(&self) -> bool {
+    pub(crate) fn ends_with_connection(&self) -> bool {
         matches!(self.state, State::UntilClose)
     }
 
     /// Says whether what follows is opaque.
-    pub(super) fn is_tunnel(&self) -> bool {
+    pub(crate) fn is_tunnel(&self) -> bool {
         matches!(self.state, State::Tunnel)
     }
 
     /// Gives up on messages: all that follows is opaque. Returns how many bytes were held back.
-    pub(super) fn tunnel(&mut self) -> u64 {
+    pub(crate) fn tunnel(&mut self) -> u64 {
         self.state = State::Tunnel;
         std::mem::take(&mut self.pending).len() as u64
     }
 
+    /// Passes over bytes that were lost; says whether it is known where in a message this ends up.
+    pub(crate) fn skip(&mut self, bytes: u64) -> bool {
+        self.state = match self.state {
+            State::Length(left) if left == bytes => State::Ended,
+            State::Length(left) if left > bytes => State::Length(left - bytes),
+            State::ChunkData(left) if left > bytes => State::ChunkData(left - bytes),
+            State::UntilClose => State::UntilClose,
+            State::Tunnel => State::Tunnel,
+            _ => return false,
+        };
+        true
+    }
+
     /// Says how the body after the head ends.
-    pub(super) fn frame(&mut self, framing: Framing) {
+    pub(crate) fn frame(&mut self, framing: Framing) {
         self.state = match framing {
             Framing::Empty | Framing::Length(0) => State::Ended,
             Framing::Length(bytes) => State::Length(bytes),
@@ -101,7 +114,7 @@ impl Stream {
     }
 
     /// Takes the next event from the front of `input`; `None` once all of it is used.
-    pub(super) fn read<'a>(&mut self, input: &mut &'a [u8]) -> Option<Event<'a>> {
+    pub(crate) fn read<'a>(&mut self, input: &mut &'a [u8]) -> Option<Event<'a>> {
         loop {
             if matches!(self.state, State::Ended) {
                 self.state = State::Head;

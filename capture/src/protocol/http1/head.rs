@@ -6,29 +6,29 @@ use super::framing::Framing;
 
 /// Which side sent a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Side {
+pub(crate) enum Side {
     Request,
     Response,
 }
 
 /// The head of a message.
 #[derive(Debug)]
-pub(super) struct Head {
-    pub(super) start: Start,
-    pub(super) protocol: Protocol,
-    pub(super) headers: Vec<Header>,
+pub(crate) struct Head {
+    pub(crate) start: Start,
+    pub(crate) protocol: Protocol,
+    pub(crate) headers: Vec<Header>,
 }
 
 /// The first line of a head.
 #[derive(Debug)]
-pub(super) enum Start {
+pub(crate) enum Start {
     Request { method: String, target: String },
     Response { status: u16 },
 }
 
 /// What the bytes at the start of a message are.
 #[derive(Debug)]
-pub(super) enum Parsed {
+pub(crate) enum Parsed {
     /// A head of this many bytes.
     Head(Box<Head>, usize),
     /// The beginning of one.
@@ -39,14 +39,14 @@ pub(super) enum Parsed {
 
 /// Where a request goes.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Target {
-    pub(super) authority: Option<String>,
-    pub(super) path: String,
-    pub(super) query: Option<String>,
+pub(crate) struct Target {
+    pub(crate) authority: Option<String>,
+    pub(crate) path: String,
+    pub(crate) query: Option<String>,
 }
 
 /// Parses a head at the start of `bytes`.
-pub(super) fn parse_head(bytes: &[u8], side: Side) -> Parsed {
+pub(crate) fn parse_head(bytes: &[u8], side: Side) -> Parsed {
     // Few heads have more headers than the first try has room for, and clearing room costs time.
     match parse_into(&mut [httparse::EMPTY_HEADER; 64], bytes, side) {
         Err(httparse::Error::TooManyHeaders) => {
@@ -101,12 +101,12 @@ fn parse_into<'b>(
 // === impl Head ===
 
 impl Head {
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|header| header.name == name).map(|header| header.value.as_str())
     }
 
     /// Returns how the body of a request ends (RFC 9112, section 6.3).
-    pub(super) fn request_framing(&self) -> Framing {
+    pub(crate) fn request_framing(&self) -> Framing {
         match self.coding() {
             Some(Coding::Chunked) => Framing::Chunked,
             // A request cannot end with the connection: a server must refuse this one.
@@ -116,7 +116,7 @@ impl Head {
     }
 
     /// Returns how the body of a response to a request with `method` ends.
-    pub(super) fn response_framing(&self, method: &str, status: u16) -> Framing {
+    pub(crate) fn response_framing(&self, method: &str, status: u16) -> Framing {
         let switches = status == 101 || (method == "CONNECT" && (200..300).contains(&status));
         match status {
             _ if switches => Framing::Tunnel,
@@ -154,7 +154,7 @@ enum Coding {
 
 impl Target {
     /// Splits a request target of any form (RFC 9112, section 3.2).
-    pub(super) fn parse(method: &str, target: &str) -> Self {
+    pub(crate) fn parse(method: &str, target: &str) -> Self {
         if method == "CONNECT" {
             let authority = Some(target.to_owned());
             return Self { authority, path: target.to_owned(), query: None };

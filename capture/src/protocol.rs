@@ -1,0 +1,3 @@
+//! The protocols that are read, wherever their bytes come from.
+
+pub(crate) mod http1;
