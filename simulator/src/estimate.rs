@@ -79,12 +79,15 @@ fn calls_of(visits: &[Visit], all: &Observations) -> Vec<CallModel> {
     let model = |(service, route): (&str, &str)| {
         let is_this =
             |call: &&crate::observation::Call| call.destination == service && call.route == route;
-        let mut counts: Vec<f64> = Vec::new();
+        // NUMERICS: whole numbers are added up and divided once, so that certainty is exactly 1.
+        let mut visits_by_count: Vec<u64> = Vec::new();
         for visit in &basis {
             let count = visit.calls.iter().filter(is_this).count();
-            counts.resize(counts.len().max(count + 1), 0.0);
-            counts[count] += 1.0 / basis.len() as f64;
+            visits_by_count.resize(visits_by_count.len().max(count + 1), 0);
+            visits_by_count[count] += 1;
         }
+        let share = |visits: &u64| *visits as f64 / basis.len() as f64;
+        let counts: Vec<f64> = visits_by_count.iter().map(share).collect();
         let failed = visits
             .iter()
             .filter(|visit| visit.calls.iter().filter(is_this).any(|call| call.failed));
