@@ -1,8 +1,9 @@
 //! Which visit made which call.
 //!
 //! A call was made by a visit at the calling service that encloses it in time. Where a trace id
-//! picks one of several such visits, it decides; otherwise the visit whose route is most often the
-//! only candidate for such calls does, and among equals the one that started last.
+//! picks one of several such visits, it decides. Otherwise visits whose routes are often the only
+//! candidates for such calls come first; among those the one that has no other call under way, then
+//! the one with the fewest such calls, then the one that came first.
 
 use std::collections::BTreeMap;
 
@@ -74,18 +75,29 @@ pub(super) fn link(exchanges: &[&Exchange]) -> Links {
     let mut count: BTreeMap<&str, f64> = BTreeMap::new();
     exchanges.iter().for_each(|exchange| *count.entry(&exchange.route).or_default() += 1.0);
     for (index, candidates) in open {
-        let score = |visit: &usize| {
-            let route = exchanges[*visit].route.as_str();
-            let seen =
-                affinity.get(&(route, exchanges[index].route.as_str())).copied().unwrap_or(0.0);
+        let call = exchanges[index];
+        let score = |visit: usize| {
+            let route = exchanges[visit].route.as_str();
+            let seen = affinity.get(&(route, call.route.as_str())).copied().unwrap_or(0.0);
             seen / count[route]
         };
-        let best = candidates.iter().max_by(|a, b| score(a).total_cmp(&score(b)).then(a.cmp(b)));
+        let likeliest = candidates.iter().map(|visit| score(*visit)).fold(0.0, f64::max);
+        let best = candidates.iter().copied().filter(|visit| score(*visit) >= 0.5 * likeliest).min_by_key(|visit| {
+            let known = links.calls.get(visit).map_or(&[][..], Vec::as_slice);
+            let at_once = known.iter().any(|other| overlap(exchanges[*other], call));
+            let alike = known.iter().filter(|other| exchanges[**other].route == call.route).count();
+            (at_once, alike, *visit)
+        });
         links.guessed += 1;
-        links.add(*best.expect("there were several"), index);
+        links.add(best.expect("the likeliest is at least half as likely as itself"), index);
     }
     links.calls.values_mut().for_each(|calls| calls.sort_unstable());
     links
+}
+
+/// Says whether two exchanges were under way at one time.
+fn overlap(a: &Exchange, b: &Exchange) -> bool {
+    a.started_at < end_of(b) && b.started_at < end_of(a)
 }
 
 fn nanos_of(exchange: &Exchange) -> u64 {

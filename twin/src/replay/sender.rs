@@ -133,10 +133,16 @@ impl Sender {
         let uri: Uri =
             planned.path_and_query.parse().map_err(|_| "the target is not a valid URI")?;
         let mut request = Request::builder().method(planned.method.as_str()).uri(uri);
-        let mut has_host = false;
+        let (mut has_host, mut has_trace) = (false, false);
         for header in &planned.headers {
             has_host |= header.name == "host";
+            has_trace |= header.name == "traceparent";
             request = request.header(header.name.as_str(), header.value.as_str());
+        }
+        if !has_trace {
+            // Services that pass it on make their calls easy to link; others ignore it. Not sampled.
+            let id = planned.exchange_id.wrapping_add(1);
+            request = request.header("traceparent", format!("00-{id:032x}-{id:016x}-00"));
         }
         if !has_host {
             request = request.header("host", self.target.to_string());
