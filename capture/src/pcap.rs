@@ -8,6 +8,7 @@ mod dialog;
 mod direction;
 mod flow;
 mod flows;
+mod fuzz;
 mod lane;
 mod services;
 
@@ -21,6 +22,7 @@ use prophecy_core::{Connection, Exchange};
 use thiserror::Error;
 
 use self::flows::Flows;
+pub use self::fuzz::{fuzz_capture, fuzz_http};
 pub use self::services::ServiceNames;
 use crate::source::{OpenSourceError, Source};
 use crate::wire::{Decoded, Decoder};
@@ -39,6 +41,7 @@ pub struct PcapOptions {
 
 /// What a capture holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "one is made at a time, and most are the large one")]
 pub enum Captured {
     /// A request with its response, or one of them.
     Exchange(Exchange),
@@ -146,22 +149,6 @@ pub fn read_watched_capture(
     Ok(context.counts)
 }
 
-/// Reads any bytes as a capture file: what fuzzing calls.
-pub fn fuzz_capture(bytes: &[u8]) -> CaptureCounts {
-    let options = PcapOptions { services: ServiceNames::default(), body_limit: 1 << 10 };
-    let mut context = Context {
-        options: &options,
-        ids: &mut Ids::default(),
-        counts: CaptureCounts::default(),
-        sink: &mut |_| (),
-    };
-    if let Ok(source) = Source::read(bytes) {
-        // A damaged compressed stream is an error of reading; there is nothing more to see.
-        read_source(source, &mut context, &mut |_| ControlFlow::Continue(())).unwrap_or_default();
-    }
-    context.counts
-}
-
 fn read_source(
     mut source: Source<'_>,
     context: &mut Context<'_>,
@@ -170,7 +157,9 @@ fn read_source(
     let mut decoder = Decoder::default();
     let mut flows = Flows::default();
     let ended = loop {
-        if context.counts.packets.seen % WATCH_PACKETS == 0 && watch(source.position()).is_break() {
+        if context.counts.packets.seen.is_multiple_of(WATCH_PACKETS)
+            && watch(source.position()).is_break()
+        {
             break Ok(());
         }
         let packet = match source.next() {

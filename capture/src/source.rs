@@ -129,14 +129,12 @@ impl<'r> Source<'r> {
 impl Input<'_> {
     fn magic(&mut self) -> Result<[u8; 4], OpenSourceError> {
         let found = self.fill(4).map_err(OpenSourceError::Read)?;
-        match found {
-            [] => Err(OpenSourceError::Empty),
-            _ => {
-                let mut magic = [0; 4];
-                magic[..found.len()].copy_from_slice(found);
-                Ok(magic)
-            }
+        if found.is_empty() {
+            return Err(OpenSourceError::Empty);
         }
+        let mut magic = [0; 4];
+        magic[..found.len()].copy_from_slice(found);
+        Ok(magic)
     }
 
     /// Reads up to `length` bytes; fewer come only at the end.
@@ -172,8 +170,8 @@ impl std::fmt::Debug for Input<'_> {
 // === impl Counted ===
 
 impl<R: Read> Read for Counted<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.reader.read(buffer)?;
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let count = self.reader.read(buf)?;
         self.position.set(self.position.get() + count as u64);
         Ok(count)
     }

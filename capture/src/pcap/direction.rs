@@ -167,7 +167,7 @@ mod tests {
         check(&[(0, "abc"), (3, "def")], "abcdef", &[InOrder, InOrder]);
         check(&[(3, "def"), (0, "abc")], "abcdef", &[Early, InOrder]);
         check(&[(0, "abc"), (0, "xyz"), (3, "d")], "abcd", &[InOrder, Old, InOrder]);
-        check(&[(0, "abc"), (1, "xyzd")], "abcd", &[InOrder, InOrder]);
+        check(&[(0, "abc"), (1, "xyd")], "abcd", &[InOrder, InOrder]);
         check(&[(2, "cd"), (0, "xxxxxx")], "xxcdxx", &[Early, InOrder]);
         check(
             &[(2, "c"), (4, "e"), (1, "XXXX"), (0, "a")],

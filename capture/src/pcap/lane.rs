@@ -3,7 +3,7 @@
 use prophecy_core::Timestamp;
 
 use crate::protocol::http1::framing::{Event, Stream};
-use crate::protocol::http1::head::{Head, Side};
+use crate::protocol::http1::head::{Head, KNOWN_METHODS, Side};
 
 /// One direction of a conversation.
 #[derive(Debug)]
@@ -136,12 +136,8 @@ pub(super) fn looks_like_head(side: Side, bytes: &[u8]) -> bool {
                 && if is_whole {
                     line.windows(8).any(|window| window == b" HTTP/1.")
                 } else {
-                    KNOWN_METHODS.contains(&method)
+                    KNOWN_METHODS.iter().any(|known| known.as_bytes() == method)
                 }
         }
     }
 }
-
-/// The methods that need no whole line to be believed (RFC 9110, section 9; RFC 5789).
-const KNOWN_METHODS: [&[u8]; 9] =
-    [b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"CONNECT", b"OPTIONS", b"TRACE", b"PATCH"];

@@ -40,8 +40,8 @@ impl ServiceNames {
 }
 
 impl FromIterator<(SocketAddr, String)> for ServiceNames {
-    fn from_iter<I: IntoIterator<Item = (SocketAddr, String)>>(names: I) -> Self {
-        Self { by_address: names.into_iter().collect() }
+    fn from_iter<I: IntoIterator<Item = (SocketAddr, String)>>(iter: I) -> Self {
+        Self { by_address: iter.into_iter().collect() }
     }
 }
 

@@ -2,3 +2,4 @@
 
 pub(crate) mod framing;
 pub(crate) mod head;
+mod lenient;

@@ -36,11 +36,14 @@ fn ether(mut kind: u16, mut bytes: &[u8]) -> Layer<'_> {
                 (Some(inner), Some(rest)) => (kind, bytes) = (inner, rest),
                 _ => return Layer::Malformed,
             },
-            // PPPoE (RFC 2516): six bytes, and then PPP.
+            // PPPoE (RFC 2516): six bytes, and then PPP, whose protocol may be compressed into
+            // one byte (RFC 1661, section 6.5).
             0x8864 => {
-                return match (short(bytes, 6), bytes.get(8..)) {
-                    (Some(0x0021 | 0x0057), Some(rest)) => Layer::Ip(rest),
-                    (Some(_), Some(_)) => Layer::Other,
+                return match bytes.get(6..) {
+                    Some([0x00, 0x21 | 0x57, rest @ ..] | [0x21 | 0x57, rest @ ..]) => {
+                        Layer::Ip(rest)
+                    }
+                    Some([_, _, ..]) => Layer::Other,
                     _ => Layer::Malformed,
                 };
             }

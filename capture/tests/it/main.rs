@@ -5,4 +5,5 @@
 mod agent;
 mod captures;
 mod mirror;
+mod packets;
 mod recorder;

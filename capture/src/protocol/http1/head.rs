@@ -3,6 +3,12 @@
 use prophecy_core::{Header, Protocol};
 
 use super::framing::Framing;
+use super::lenient;
+
+/// The methods that are believed where not much else tells a request from other bytes (RFC 9110,
+/// section 9; RFC 5789).
+pub(crate) const KNOWN_METHODS: [&str; 9] =
+    ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
 
 /// Which side sent a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,13 +54,14 @@ pub(crate) struct Target {
 /// Parses a head at the start of `bytes`.
 pub(crate) fn parse_head(bytes: &[u8], side: Side) -> Parsed {
     // Few heads have more headers than the first try has room for, and clearing room costs time.
-    match parse_into(&mut [httparse::EMPTY_HEADER; 64], bytes, side) {
+    let parsed = match parse_into(&mut [httparse::EMPTY_HEADER; 64], bytes, side) {
         Err(httparse::Error::TooManyHeaders) => {
             let mut room = vec![httparse::EMPTY_HEADER; 2_048];
-            parse_into(&mut room, bytes, side).unwrap_or(Parsed::Foreign)
+            parse_into(&mut room, bytes, side)
         }
-        parsed => parsed.unwrap_or(Parsed::Foreign),
-    }
+        parsed => parsed,
+    };
+    parsed.unwrap_or_else(|_| lenient::parse(bytes, side))
 }
 
 fn parse_into<'b>(

@@ -1,0 +1,9 @@
+//! Made-up captures, packet by packet.
+
+mod damage;
+mod file;
+mod formats;
+mod messages;
+mod reading;
+mod streams;
+mod talk;
