@@ -193,3 +193,50 @@ impl<E: Edit> Editor<'_, E> {
         Some(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Notes what it is shown and marks every text.
+    #[derive(Default)]
+    struct Marker(Vec<String>);
+
+    impl Edit for Marker {
+        fn key(&mut self, _path: &str, key: &str) -> Option<String> {
+            (key == "secret").then(|| "hidden".to_owned())
+        }
+
+        fn scalar(&mut self, path: &str, scalar: Scalar<'_>) -> Option<String> {
+            self.0.push(path.to_owned());
+            matches!(scalar, Scalar::Text(_)).then(|| "x\"".to_owned())
+        }
+    }
+
+    #[test]
+    fn changes_values_and_keeps_every_other_byte() {
+        let text = " { \"a\" : [ 1.50, {\"b\":\"\\u00e9\"} ] ,\n\"secret\":null, \"c\":-1e-2 } ";
+        let mut marker = Marker::default();
+        let edited = edit(text, &mut marker).expect("it is JSON");
+        let expected = " { \"a\" : [ 1.50, {\"b\":\"x\\\"\"} ] ,\n\"hidden\":null, \"c\":-1e-2 } ";
+        assert_eq!(edited, expected);
+        assert_eq!(marker.0, ["$.a[*]", "$.a[*].b", "$.c"]);
+    }
+
+    #[test]
+    fn refuses_what_is_not_json() {
+        let texts =
+            ["", "{", "{\"a\":1,}", "[1,]", "[1 2]", "{\"a\"}", "\"a", "01", "nul", "truth", "1 2"];
+        for text in texts {
+            assert_eq!(edit(text, &mut Marker::default()), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn refuses_what_is_nested_too_deeply() {
+        let nested = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
+        assert!(edit(&nested(DEPTH_LIMIT), &mut Marker::default()).is_some());
+        assert_eq!(edit(&nested(DEPTH_LIMIT + 1), &mut Marker::default()), None);
+        assert_eq!(edit(&"[".repeat(100_000), &mut Marker::default()), None);
+    }
+}

@@ -38,3 +38,18 @@ impl fmt::Debug for Key {
         write!(f, "Key({})", self.id())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shows_its_number_and_never_itself() {
+        let key = Key::from_bytes([0xab; 32]);
+        let shown = format!("{key:?}");
+        assert_eq!(shown, format!("Key({})", key.id()));
+        assert!(!shown.contains("abab") && !shown.contains("171"));
+        assert_eq!(key.id().len(), 16);
+        assert_ne!(key.id(), Key::from_bytes([0xac; 32]).id());
+    }
+}

@@ -39,7 +39,7 @@ pub(crate) struct Rules {
     pub(crate) cookies: BTreeSet<String>,
     /// Paths of body fields: `$.items[*].sku`; form fields are `$.field`.
     pub(crate) fields: BTreeSet<String>,
-    /// Routes whose literal path segments are kept: `GET /users/{id}`.
+    /// Routes whose literal path segments are kept, or replaced: `GET /users/{id}`.
     pub(crate) routes: BTreeSet<String>,
 }
 
@@ -114,16 +114,28 @@ impl Policy {
         self
     }
 
+    /// Says whether nothing at all is to be replaced.
+    pub(crate) fn keeps_all(&self) -> bool {
+        self.base == Base::Synthetic && self.deny == Rules::default()
+    }
+
     /// Returns the path segments that the allowed routes name literally.
     pub(crate) fn literal_segments(&self) -> BTreeSet<String> {
-        let paths = self
-            .allow
-            .routes
-            .iter()
-            .map(|route| route.split_once(' ').map_or(route.as_str(), |(_, path)| path));
-        let segments = paths.flat_map(|path| path.split('/'));
-        segments.filter(|segment| !segment.starts_with('{')).map(str::to_owned).collect()
+        literals(&self.allow.routes)
     }
+
+    /// Returns the path segments that the denied routes name literally.
+    pub(crate) fn denied_segments(&self) -> BTreeSet<String> {
+        literals(&self.deny.routes)
+    }
+}
+
+fn literals(routes: &BTreeSet<String>) -> BTreeSet<String> {
+    let paths =
+        routes.iter().map(|route| route.split_once(' ').map_or(route.as_str(), |(_, path)| path));
+    let segments = paths.flat_map(|path| path.split('/'));
+    let literal = |segment: &&str| !segment.is_empty() && !segment.starts_with('{');
+    segments.filter(literal).map(str::to_owned).collect()
 }
 
 fn unnamed() -> String {
@@ -132,4 +144,47 @@ fn unnamed() -> String {
 
 fn default_base() -> Base {
     Base::Default
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn knows_three_names() {
+        for name in ["default", "replayable", "synthetic"] {
+            assert_eq!(Policy::named(name).expect("built in").name(), name);
+        }
+        assert_eq!(Policy::named("everything"), None);
+    }
+
+    #[test]
+    fn extends_the_default_unless_it_says_otherwise() {
+        let policy = Policy::from_yaml("name: shop\nallow: { headers: [X-Tenant] }").unwrap();
+        assert_eq!((policy.name(), policy.base), ("shop", Base::Default));
+        assert!(policy.allow.headers.contains("x-tenant"));
+    }
+
+    #[test]
+    fn refuses_what_it_does_not_know() {
+        let texts = [
+            "name: shop\nalow: {}",
+            "allow: { header: [a] }",
+            "extends: everything",
+            "allow: [a",
+            "allow: { headers: 7 }",
+        ];
+        for text in texts {
+            assert!(Policy::from_yaml(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn has_a_digest_of_its_rules_and_not_of_its_name() {
+        let digest = |text: &str| Policy::from_yaml(text).unwrap().digest();
+        let rules = "\nallow: { query: [b, a] }";
+        assert_eq!(digest(&format!("name: one{rules}")), digest("allow: { query: [a, b] }"));
+        assert_ne!(digest(&format!("name: one{rules}")), digest("deny: { query: [a, b] }"));
+        assert_eq!(digest("name: x").len(), 64);
+    }
 }

@@ -92,11 +92,13 @@ fn email(key: &Key, value: &str) -> String {
 
 fn card(key: &Key, value: &str) -> String {
     let mut stream = Stream::new(key, "card", value);
+    // The first digit names the kind of card, and a number in JSON may not start with a zero.
+    let first = value.bytes().position(|byte| byte.is_ascii_digit());
     let mut digits: Vec<u8> = value
         .bytes()
         .enumerate()
         .map(|(index, byte)| match byte {
-            b'0'..=b'9' if index == 0 => byte,
+            b'0'..=b'9' if Some(index) == first => byte,
             b'0'..=b'9' => b'0' + stream.below(10),
             other => other,
         })
@@ -170,5 +172,75 @@ impl<'a> Stream<'a> {
         let pair = u16::from_le_bytes([self.block[self.used], self.block[self.used + 1]]);
         self.used += 2;
         (pair % u16::from(bound)) as u8
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key() -> Key {
+        Key::from_bytes([7; 32])
+    }
+
+    #[test]
+    fn keeps_the_shape_of_every_kind_of_value() {
+        let values = [
+            "ann.lee@example.org",
+            "4111 1111 1111 1111",
+            "-4111111111111111",
+            "0b54f3a2-aa0e-4b0c-9f3d-1d2f3a4b5c6d",
+            "203.0.113.9",
+            "2001:db8::7",
+            "2024-05-01T12:00:00Z",
+            "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhbm4ifQ.c2ln",
+            "deadbeef42",
+        ];
+        for value in values {
+            let replaced = text(&key(), value);
+            assert_ne!(replaced, value);
+            let (before, after) = (shape_of(value), shape_of(&replaced));
+            assert_eq!(std::mem::discriminant(&before), std::mem::discriminant(&after), "{value}");
+        }
+    }
+
+    #[test]
+    fn keeps_the_version_of_a_uuid_and_the_family_of_an_address() {
+        let replaced = text(&key(), "0b54f3a2-aa0e-4b0c-9f3d-1d2f3a4b5c6d");
+        assert_eq!((&replaced[14..15], &replaced[19..20]), ("4", "9"));
+        for (value, start) in
+            [("10.1.2.3", "10."), ("192.168.1.2", "192.168."), ("8.8.8.8", "100.")]
+        {
+            assert!(text(&key(), value).starts_with(start), "{value}");
+        }
+        assert_eq!(text(&key(), "127.0.0.1"), "127.0.0.1");
+    }
+
+    #[test]
+    fn keeps_a_card_number_valid_and_free_of_a_leading_zero() {
+        for tail in 0..200_u32 {
+            let body = format!("-4{tail:014}");
+            let check = (10 - luhn_sum(&format!("{body}0")) % 10) % 10;
+            let replaced = card(&key(), &format!("{body}{check}"));
+            assert_eq!(luhn_sum(&replaced) % 10, 0, "{replaced}");
+            assert!(replaced.starts_with("-4"), "{replaced}");
+        }
+    }
+
+    #[test]
+    fn never_says_more_than_length_case_and_punctuation() {
+        let replaced = text(&key(), "Ann O'Neil, née Brück 17");
+        assert_eq!(replaced.chars().count(), 24);
+        assert!(replaced.is_ascii() && replaced.contains('\'') && replaced.contains(','));
+        assert!(!replaced.contains("Neil") && !replaced.contains("ck"));
+    }
+
+    #[test]
+    fn has_bytes_for_long_values() {
+        let long = "a".repeat(10_000);
+        let replaced = text(&key(), &long);
+        assert_eq!(replaced.len(), long.len());
+        // A stream that repeated its blocks would show the same sixteen letters again.
+        assert_ne!(replaced[16..32], replaced[32..48]);
     }
 }

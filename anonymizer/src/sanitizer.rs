@@ -4,8 +4,10 @@ mod body;
 mod headers;
 mod target;
 
+use std::collections::BTreeSet;
+
 use prophecy_core::route::route_of;
-use prophecy_core::{Connection, Exchange, Metric, Operation};
+use prophecy_core::{Connection, Exchange, Header, Metric, Operation};
 
 use crate::key::Key;
 use crate::policy::{Base, Policy};
@@ -21,7 +23,8 @@ use crate::sanitized::Sanitized;
 pub struct Sanitizer {
     policy: Policy,
     key: Key,
-    literal_segments: std::collections::BTreeSet<String>,
+    literal_segments: BTreeSet<String>,
+    denied_segments: BTreeSet<String>,
 }
 
 // === impl Sanitizer ===
@@ -30,7 +33,8 @@ impl Sanitizer {
     /// Returns a sanitizer.
     pub fn new(policy: Policy, key: Key) -> Self {
         let literal_segments = policy.literal_segments();
-        Self { policy, key, literal_segments }
+        let denied_segments = policy.denied_segments();
+        Self { policy, key, literal_segments, denied_segments }
     }
 
     /// Returns the policy.
@@ -45,14 +49,15 @@ impl Sanitizer {
 
     /// Sanitizes an exchange, and sets its route from the sanitized path.
     pub fn exchange(&self, mut exchange: Exchange) -> Sanitized<Exchange> {
-        if self.policy.base != Base::Synthetic {
+        if !self.policy.keeps_all() {
             exchange.path = self.path(&exchange.path);
             exchange.query = exchange.query.map(|query| self.query(&query));
             exchange.authority = self.authority(&exchange.authority);
             exchange.method = self.method(exchange.method);
-            exchange.request_body = self.body(exchange.request_body, &mut exchange.request_headers);
-            exchange.response_body =
-                self.body(exchange.response_body, &mut exchange.response_headers);
+            let Exchange { request_body, request_bytes, request_headers, .. } = &mut exchange;
+            self.replace_body(request_body, request_bytes, request_headers);
+            let Exchange { response_body, response_bytes, response_headers, .. } = &mut exchange;
+            self.replace_body(response_body, response_bytes, response_headers);
             exchange.request_headers = self.headers(exchange.request_headers);
             exchange.response_headers = self.headers(exchange.response_headers);
             exchange.client.set_ip(pseudonym::address(&self.key, exchange.client.ip()));
@@ -79,6 +84,23 @@ impl Sanitizer {
     /// Sanitizes a metric; names and labels are ours, so nothing in it is captured.
     pub fn metric(&self, metric: Metric) -> Sanitized<Metric> {
         Sanitized::new(metric)
+    }
+
+    /// Sanitizes a body.
+    ///
+    /// A body that was whole stays whole: its count follows the length of its pseudonym, so that
+    /// a replay does not take it for a cut one.
+    fn replace_body(&self, body: &mut Option<Vec<u8>>, bytes: &mut u64, headers: &[Header]) {
+        let Some(captured) = body.take() else { return };
+        let length = captured.len() as u64;
+        if length < *bytes {
+            // Half a value may not look like what it is half of.
+            return;
+        }
+        *body = self.body(captured, headers);
+        if let Some(kept) = body.as_ref().filter(|_| length == *bytes) {
+            *bytes = kept.len() as u64;
+        }
     }
 
     /// Keeps a method of the registry, and replaces an invented one.

@@ -21,7 +21,7 @@ use crate::printer::Printer;
 pub(crate) fn run(command: Command, printer: &Printer) -> Result<ExitCode, Failure> {
     match command {
         Command::Init(arguments) => init::run(&arguments, printer),
-        Command::Doctor => doctor::run(printer),
+        Command::Doctor => Ok(doctor::run(printer)),
         Command::Capture(arguments) => capture::run(&arguments, printer),
         Command::Dataset(DatasetCommand::Info { dataset }) => dataset::info(&dataset, printer),
         Command::Dataset(DatasetCommand::Verify { dataset }) => dataset::verify(&dataset, printer),

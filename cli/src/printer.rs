@@ -68,6 +68,7 @@ impl Printer {
     }
 
     /// Writes text to stdout whatever the format; for scripts such as shell completions.
+    #[expect(clippy::unused_self, reason = "whoever prints must hold the printer")]
     pub(crate) fn raw(&self, text: &str) {
         write_line(&mut io::stdout().lock(), text);
     }

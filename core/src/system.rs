@@ -334,7 +334,11 @@ fn first_line(text: &str) -> String {
     line.strip_prefix("error: ").unwrap_or(line).to_owned()
 }
 
-fn out_of_range(place: String, found: impl ToString, expected: &'static str) -> ReadSystemError {
+fn out_of_range(
+    place: String,
+    found: impl std::fmt::Display,
+    expected: &'static str,
+) -> ReadSystemError {
     ReadSystemError::Range { place, found: found.to_string(), expected }
 }
 

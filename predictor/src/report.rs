@@ -93,7 +93,7 @@ pub struct Claim {
     pub candidate: Quantiles,
     /// What the forecast comes from, in sentences.
     pub because: Vec<String>,
-    /// Exchanges on the route in production, and in the candidate arm.
+    /// Exchanges on the route in production, and in the smallest arm.
     pub exchanges: [u64; 2],
 }
 

@@ -48,8 +48,10 @@ pub fn observe_rows(
     skip_nanos: u64,
 ) -> Fit {
     let mut notes = Vec::new();
+    // A response without its request says neither what was asked nor when.
+    let asked = |exchange: &&Exchange| exchange.completeness != Completeness::ResponseOnly;
     let at_entry = |exchange: &&Exchange| exchange.destination == system.entry;
-    let Some(first) = exchanges.iter().find(at_entry) else {
+    let Some(first) = exchanges.iter().filter(asked).find(at_entry) else {
         let observations = Observations { entry: system.entry.clone(), ..Observations::default() };
         notes.push(format!("no exchange with the entry `{}` was seen", system.entry));
         return Fit { observations, notes };
@@ -57,9 +59,8 @@ pub fn observe_rows(
     let origin = first.started_at.plus_nanos(skip_nanos);
     let usable: Vec<&Exchange> = exchanges
         .iter()
-        .filter(|exchange| {
-            exchange.started_at >= origin && exchange.completeness != Completeness::ResponseOnly
-        })
+        .filter(asked)
+        .filter(|exchange| exchange.started_at >= origin)
         .collect();
     let links = link::link(&usable);
     notes.extend(links.note());
@@ -106,7 +107,7 @@ fn observe_service(
     notes.extend(queueing.note(name));
     let mut routes: BTreeMap<String, Vec<Visit>> = BTreeMap::new();
     let mut waits: BTreeMap<String, Vec<bool>> = BTreeMap::new();
-    let pools = pool::limits(name, usable);
+    let pools = pool::limits(name, usable, links, queueing.workers);
     for ((index, exchange), waited_nanos) in indices.iter().zip(&visits).zip(&queueing.waited_nanos)
     {
         let Some(waited_nanos) = *waited_nanos else { continue };

@@ -5,7 +5,7 @@ use prophecy_core::route::is_identifier;
 
 use super::Sanitizer;
 use super::target::is_plain_name;
-use crate::detector::{is_sensitive, is_telling};
+use crate::detector::{is_sensitive, is_telling, is_telling_container};
 use crate::json::{Edit, Scalar, edit};
 use crate::policy::Base;
 use crate::pseudonym;
@@ -20,10 +20,9 @@ struct Document<'a> {
 impl Sanitizer {
     /// Sanitizes a body by its content type.
     ///
-    /// A body that is compressed, cut, not UTF-8 or of another type is dropped: what cannot be read
-    /// cannot be kept.
-    pub(super) fn body(&self, body: Option<Vec<u8>>, headers: &mut [Header]) -> Option<Vec<u8>> {
-        let body = body?;
+    /// A body that is compressed, not UTF-8, broken or of another type is dropped: what cannot be
+    /// read cannot be kept.
+    pub(super) fn body(&self, body: Vec<u8>, headers: &[Header]) -> Option<Vec<u8>> {
         if body.is_empty() {
             return Some(body);
         }
@@ -48,15 +47,23 @@ impl Sanitizer {
 
     /// Says what a replay of JSON needs: words of an enumeration, numbers, ids, dates.
     fn keeps_value(&self, path: &str, value: &str) -> bool {
-        let name = path.rsplit('.').next().unwrap_or_default().trim_end_matches("[*]");
         match self.policy.base {
             Base::Synthetic => true,
             Base::Default => false,
-            // A telling field is pseudonymized whatever it holds, and so is everything below it
-            // that is text; `customer.id` itself is what a replay needs to find the row.
-            Base::Replayable => !is_telling(name) && !is_sensitive(value) && is_enumerated(value),
+            Base::Replayable => {
+                !is_telling_path(path) && !is_sensitive(value) && is_enumerated(value)
+            }
         }
     }
+}
+
+/// Says whether a field is personal or secret by its name, or by what it is part of.
+///
+/// A user, account or device has an id that a replay needs to find the row, so only their own
+/// fields tell; whatever is below an address or a name is part of it.
+fn is_telling_path(path: &str) -> bool {
+    let mut names = path.split('.').map(|name| name.trim_end_matches("[*]")).rev();
+    names.next().is_some_and(is_telling) || names.any(is_telling_container)
 }
 
 impl Edit for Document<'_> {
@@ -78,8 +85,9 @@ impl Edit for Document<'_> {
             let keep = match scalar {
                 Scalar::Text(value) => self.sanitizer.keeps_value(path, value),
                 Scalar::Number(number) => {
-                    let name = path.rsplit('.').next().unwrap_or_default();
-                    policy.base == Base::Replayable && !is_telling(name) && !is_sensitive(number)
+                    policy.base == Base::Replayable
+                        && !is_telling_path(path)
+                        && !is_sensitive(number)
                 }
             };
             if keep {
@@ -99,17 +107,48 @@ fn number_pseudonym(sanitizer: &Sanitizer, number: &str) -> String {
         Some(index) => number.split_at(index),
         None => (number, ""),
     };
-    format!("{}{exponent}", pseudonym::text(&sanitizer.key, mantissa))
+    let mantissa = pseudonym::text(&sanitizer.key, mantissa);
+    let replaced = format!("{mantissa}{exponent}");
+    // Other digits before the same exponent may leave the range of numbers.
+    if serde_json::from_str::<serde_json::Number>(&replaced).is_ok() { replaced } else { mantissa }
 }
 
 /// Says whether a text is a word of an enumeration, an id or a date rather than prose or a name.
-fn is_enumerated(value: &str) -> bool {
+pub(super) fn is_enumerated(value: &str) -> bool {
+    let word = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
+    // Signs of ids, dates and amounts; `@` and `%` are not: they hide addresses.
+    let sign = |byte: u8| word(byte) || b".:/+#,".contains(&byte);
+    let shouted = !value.bytes().any(|byte| byte.is_ascii_lowercase());
+    let starts_low = !value.starts_with(|c: char| c.is_ascii_uppercase());
     value.len() <= 40
-        && !value.contains(char::is_whitespace)
-        && value.is_ascii()
-        && (value.bytes().all(|byte| byte.is_ascii_lowercase() || b"_-".contains(&byte))
-            || value.bytes().all(|byte| {
-                byte.is_ascii_uppercase() || byte.is_ascii_digit() || b"_-".contains(&byte)
-            })
-            || is_identifier(value))
+        && ((value.bytes().all(word) && (shouted || starts_low))
+            || (value.bytes().all(sign) && value.bytes().any(|byte| byte.is_ascii_digit())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tells_words_and_ids_from_names_and_prose() {
+        for value in
+            ["shipped", "IN_TRANSIT", "SKU-00017", "createdAt", "2024-05-01T12:00:00Z", "9.99"]
+        {
+            assert!(is_enumerated(value), "{value}");
+        }
+        for value in ["Ann", "Ann Lee", "ann@home1", "ann%40example.com", "née", "McNeil"] {
+            assert!(!is_enumerated(value), "{value}");
+        }
+    }
+
+    #[test]
+    fn reads_telling_fields_from_what_they_are_part_of() {
+        for path in ["$.email", "$.address.line", "$.name[*].given", "$.card.number", "$.user.name"]
+        {
+            assert!(is_telling_path(path), "{path}");
+        }
+        for path in ["$.customer.id", "$.user.id", "$.accounts[*].state", "$.items[*].sku"] {
+            assert!(!is_telling_path(path), "{path}");
+        }
+    }
 }

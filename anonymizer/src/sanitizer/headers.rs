@@ -4,7 +4,7 @@ use prophecy_core::Header;
 
 use super::Sanitizer;
 use super::target::is_plain_name;
-use crate::detector::is_sensitive;
+use crate::detector::{is_sensitive, is_telling};
 use crate::policy::Base;
 use crate::pseudonym;
 
@@ -52,6 +52,9 @@ const STRUCTURAL: [&str; 40] = [
     "x-content-type-options",
 ];
 
+/// Schemes of credentials that say nothing themselves, sorted.
+const SCHEMES: [&str; 7] = ["apikey", "basic", "bearer", "digest", "hmac", "negotiate", "token"];
+
 // === impl Sanitizer ===
 
 impl Sanitizer {
@@ -64,7 +67,7 @@ impl Sanitizer {
         let (allow, deny) = (&self.policy.allow.headers, &self.policy.deny.headers);
         let replaced = if deny.contains(&name) {
             pseudonym::text(&self.key, &value)
-        } else if allow.contains(&name) || STRUCTURAL.binary_search(&name.as_str()).is_ok() {
+        } else if allow.contains(&name) || is_structural(&name, &value) {
             value
         } else {
             self.header_value(&name, value)
@@ -85,7 +88,12 @@ impl Sanitizer {
             "host" => self.authority(&value),
             "user-agent" => family(&value),
             _ if value.is_empty() => value,
-            _ if self.policy.base == Base::Replayable && is_ordinary(&value) => value,
+            _ if self.policy.base == Base::Replayable
+                && !is_telling(name)
+                && is_ordinary(&value) =>
+            {
+                value
+            }
             _ => pseudonym::text(&self.key, &value),
         }
     }
@@ -93,7 +101,7 @@ impl Sanitizer {
     /// Keeps the scheme of credentials and replaces the rest.
     fn credentials(&self, value: &str) -> String {
         match value.split_once(' ') {
-            Some((scheme, secret)) if scheme.bytes().all(|byte| byte.is_ascii_alphabetic()) => {
+            Some((scheme, secret)) if SCHEMES.contains(&scheme.to_ascii_lowercase().as_str()) => {
                 format!("{scheme} {}", pseudonym::text(&self.key, secret))
             }
             _ => pseudonym::text(&self.key, value),
@@ -123,6 +131,7 @@ impl Sanitizer {
         let kept = attributes.split(';').map(str::trim).filter(|attribute| {
             let name = attribute.split('=').next().unwrap_or_default().to_ascii_lowercase();
             ["max-age", "secure", "httponly", "samesite", "expires"].contains(&name.as_str())
+                && !is_sensitive(attribute)
         });
         std::iter::once(self.cookie(pair.trim()))
             .chain(kept.map(str::to_owned))
@@ -131,12 +140,24 @@ impl Sanitizer {
     }
 }
 
+/// Says whether a header tells how to read a message, and holds nothing that looks personal.
+fn is_structural(name: &str, value: &str) -> bool {
+    STRUCTURAL.binary_search(&name).is_ok()
+        && (!is_sensitive(value) || (name == "traceparent" && is_traceparent(value)))
+}
+
+/// Says whether this is `version-trace-parent-flags` in hexadecimal (Trace Context, section 3.2).
+fn is_traceparent(value: &str) -> bool {
+    value.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
+        && value.split('-').map(str::len).eq([2, 32, 16, 2])
+}
+
 /// Reduces a user agent to the names of its products, without versions or devices.
 fn family(value: &str) -> String {
     let outside = value.split('(').flat_map(|piece| piece.split(')').next_back());
-    let products =
-        outside.flat_map(str::split_whitespace).filter_map(|word| word.split('/').next());
+    let products = outside.flat_map(str::split_whitespace).filter_map(|word| word.split_once('/'));
     let known: Vec<&str> = products
+        .map(|(name, _)| name)
         .filter(|name| {
             (2..=24).contains(&name.len())
                 && name.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b'-')

@@ -135,17 +135,16 @@ fn report(summary: &CaptureSummary, arguments: &CaptureArguments, printer: &Prin
 
 /// Returns the policy that the arguments ask for.
 pub(crate) fn policy(arguments: &PrivacyArguments) -> Result<Policy, Failure> {
-    let policy = match Policy::named(&arguments.policy) {
-        Some(policy) => policy,
-        None => {
-            let attempt = format!("cannot use policy `{}`", arguments.policy);
-            let text = fs::read_to_string(&arguments.policy).map_err(|error| {
-                Failure::of(ExitCode::Environment, &error)
-                    .during(&attempt)
-                    .hint("name `default`, `replayable`, `synthetic` or a YAML file")
-            })?;
-            Policy::from_yaml(&text).map_err(|error| Failure::from(error).during(&attempt))?
-        }
+    let policy = if let Some(policy) = Policy::named(&arguments.policy) {
+        policy
+    } else {
+        let attempt = format!("cannot use policy `{}`", arguments.policy);
+        let text = fs::read_to_string(&arguments.policy).map_err(|error| {
+            Failure::of(ExitCode::Environment, &error)
+                .during(&attempt)
+                .hint("name `default`, `replayable`, `synthetic` or a YAML file")
+        })?;
+        Policy::from_yaml(&text).map_err(|error| Failure::from(error).during(&attempt))?
     };
     let Some(path) = &arguments.system else { return Ok(policy) };
     let system = prophecy_twin::load_system(path)?.system;

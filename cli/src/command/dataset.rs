@@ -114,7 +114,7 @@ fn routes(exchanges: &[Exchange]) -> Vec<RouteInfo> {
             }
         })
         .collect();
-    routes.sort_by(|a, b| b.exchanges.cmp(&a.exchanges));
+    routes.sort_by_key(|route| std::cmp::Reverse(route.exchanges));
     routes
 }
 

@@ -121,16 +121,16 @@ async fn demonstrate(
         let name = manifest.trim_end_matches(".yaml");
         let candidate = shop.join(manifest);
         printer.say(&format!("\n{}. {name} ({what}): forecast", 2 * step + 2));
-        let report = foretell(
-            &captured,
-            &baseline,
-            &candidate,
-            &out.join(format!("report-{name}")),
-            seed,
-            stop,
-            printer,
-        )
-        .await?;
+        let twin = TwinArguments {
+            dataset: captured.clone(),
+            baseline: baseline.clone(),
+            candidate: candidate.clone(),
+            speed: 1.0,
+            limit: None,
+            allow: Vec::new(),
+        };
+        let report_folder = out.join(format!("report-{name}"));
+        let report = foretell(&twin, &report_folder, seed, stop, printer).await?;
         printer.say(&report::highlighted(&report, printer));
         printer.say(&format!(
             "\n{}. {name}: deployed to production, under another day's traffic",
@@ -151,26 +151,16 @@ async fn demonstrate(
 }
 
 async fn foretell(
-    dataset: &Path,
-    baseline: &Path,
-    candidate: &Path,
+    twin: &TwinArguments,
     out: &Path,
     seed: Seed,
     stop: &Stop,
     printer: &Printer,
 ) -> Result<Report, Failure> {
-    let twin = TwinArguments {
-        dataset: dataset.to_owned(),
-        baseline: baseline.to_owned(),
-        candidate: candidate.to_owned(),
-        speed: 1.0,
-        limit: None,
-        allow: Vec::new(),
-    };
-    let inputs = Inputs::read(&twin)?;
+    let inputs = Inputs::read(twin)?;
     report::prepare(out)?;
     let run = out.join("run");
-    replay::replay(&inputs, &twin, &run, seed, stop, printer).await?;
+    replay::replay(&inputs, twin, &run, seed, stop, printer).await?;
     let forecasting = Forecasting {
         inputs: &inputs,
         run: &run,

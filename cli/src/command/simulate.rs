@@ -133,7 +133,7 @@ fn poisson(
 fn summarize(outcomes: &[Outcome], replications: u32, seed: Seed) -> Simulated {
     let first = &outcomes[0];
     let over = |of: &dyn Fn(&Outcome) -> Option<f64>| {
-        Estimate::of(outcomes.iter().filter_map(of).collect())
+        Estimate::of(&outcomes.iter().filter_map(of).collect::<Vec<_>>())
     };
     let routes = (0..first.routes.len()).filter_map(|index| {
         let route = &first.routes[index];
@@ -203,7 +203,7 @@ fn render(simulated: &Simulated) -> String {
 
 impl Estimate {
     /// Returns the mean of some values with a normal 95 % interval, or `None` without values.
-    fn of(values: Vec<f64>) -> Option<Self> {
+    fn of(values: &[f64]) -> Option<Self> {
         let n = values.len() as f64;
         if values.is_empty() {
             return None;

@@ -28,11 +28,13 @@ fn upstream() -> SocketAddr {
 
 fn answer(stream: &TcpStream) {
     let mut lines = BufReader::new(stream).lines();
+    let mut last = false;
     // A blank line ends a head; the requests here have no bodies.
     while let Some(Ok(line)) = lines.next() {
+        last |= line.eq_ignore_ascii_case("connection: close");
         if line.is_empty() {
             let written = (&*stream).write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
-            if written.is_err() {
+            if written.is_err() || last {
                 return;
             }
         }
@@ -73,12 +75,11 @@ fn a_capture_killed_at_ten_random_moments_is_whole_and_says_what_was_lost() {
         let mut running = capture(listen, upstream, folder.path(), &[]);
         wait_for(listen);
         let (stop, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-        let clients: Vec<_> = (0..4)
-            .map(|_| {
-                let (stop, answered) = (Arc::clone(&stop), Arc::clone(&answered));
-                thread::spawn(move || load(listen, &stop, &answered))
-            })
-            .collect();
+        let client = || {
+            let (stop, answered) = (Arc::clone(&stop), Arc::clone(&answered));
+            thread::spawn(move || load(listen, &stop, &answered))
+        };
+        let clients = [client(), client(), client(), client()];
         // The moment is counted in answered requests, so that it does not depend on the machine.
         let moment = 1 + moments.below(4_000) as u64;
         let deadline = Instant::now() + Duration::from_secs(30);
@@ -181,7 +182,7 @@ fn a_full_disk_ends_the_recording_but_not_the_service() {
         assert_eq!(get(listen, &path).expect("the proxy answers"), 200, "request {nth}");
     }
     let pid = rustix::process::Pid::from_child(&running.0);
-    drop(rustix::process::kill_process(pid, rustix::process::Signal::TERM));
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it still serves");
     let finished = running.wait(Duration::from_secs(20));
     assert!(finished.stderr.contains("error: "), "{finished:?}");
     assert!(finished.stdout.contains("verified 0"), "{finished:?}");

@@ -2,4 +2,7 @@
 
 mod bad_input;
 mod capture;
+mod production;
 mod prophecy;
+mod report;
+mod third_party;

@@ -84,8 +84,9 @@ pub(super) fn register(evidence: &Evidence) -> Registered {
         }
     }
     for (name, service) in &evidence.candidate_system.services {
-        let measured =
-            evidence.candidate.services.get(name).map_or(0, |service| service.memory.len());
+        // Without a baseline to compare with, a claim would count as kept that was never looked at.
+        let points = |arm: &Observations| arm.services.get(name).map_or(0, |it| it.memory.len());
+        let measured = points(&evidence.baseline).min(points(&evidence.candidate));
         if let Some(limit) = service.memory_limit
             && measured >= 20
         {

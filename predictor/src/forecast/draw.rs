@@ -138,6 +138,7 @@ impl<'a> Sampler<'a> {
                 self.evidence,
                 arm,
                 service,
+                change.traffic_share.unwrap_or(1.0),
                 &mut self.seed.stream(index, entity, "memory"),
             )
         };
@@ -177,6 +178,8 @@ impl<'a> Sampler<'a> {
             }
         }
         drop_unknown_calls(&mut production);
+        // Before the copy: what the candidate arm does not show fails alike in both models.
+        self.draw_failures(&mut production, index);
         let mut with_change = production.clone();
         for (name, station) in std::mem::take(&mut candidate_arm.services) {
             let before = arms.services.get(&name);
@@ -225,7 +228,6 @@ impl<'a> Sampler<'a> {
             }
         }
         drop_unknown_calls(&mut with_change);
-        self.draw_failures(&mut production, index);
         Draw { baseline: production, candidate: with_change }
     }
 

@@ -33,7 +33,8 @@ pub(super) fn check(evidence: &Evidence, seed: Seed, threads: usize) -> Fidelity
         if held_out { (FIT_SHARE * evidence.production.window_nanos as f64) as u64 } else { 0 };
     let fitted_on =
         if held_out { between(&evidence.production, 0, cut) } else { evidence.production.clone() };
-    let checked_on = between(&evidence.production, cut, u64::MAX);
+    let checked_on =
+        between(&evidence.production, cut, cut.saturating_add(super::WINDOW_LIMIT_NANOS));
     let fit_evidence = Evidence { production: fitted_on, ..evidence.clone() };
     let model = CompiledModel::new(&Sampler::new(&fit_evidence, seed).point().baseline);
     let traffic = Traffic::observed(&checked_on, super::WINDOW_LIMIT_NANOS);

@@ -17,13 +17,15 @@ const WARMUP_SHARE: f64 = 0.2;
 /// The width of a 90 % interval of a normal distribution, in standard deviations.
 const WIDTH_90: f64 = 2.0 * 1.644_853_626_951_472_7;
 
-/// Draws the resident memory of a service's instance after an hour of production's traffic \[MiB\].
+/// Draws the resident memory of a service's instance after an hour of a share of production's traffic
+/// \[MiB\].
 ///
 /// The slope is bytes per request served, by Theil and Sen; its uncertainty is drawn from.
 pub(super) fn after_an_hour(
     evidence: &Evidence,
     arm: &Observations,
     service: &str,
+    traffic_share: f64,
     stream: &mut Philox,
 ) -> Option<f64> {
     let points = &arm.services.get(service)?.memory;
@@ -35,7 +37,7 @@ pub(super) fn after_an_hour(
     let sd = (slope.interval.hi() - slope.interval.lo()) / WIDTH_90;
     let per_request = slope.value + sd * stream.normal();
     let instances = f64::from(evidence.candidate_system.services.get(service)?.replicas);
-    let rate = rate_hz(evidence, arm, service) / instances;
+    let rate = traffic_share * rate_hz(evidence, arm, service) / instances;
     Some((last + per_request.max(0.0) * rate * HORIZON_SECONDS) / MIB)
 }
 

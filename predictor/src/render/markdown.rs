@@ -77,9 +77,21 @@ fn list(text: &mut String, title: Option<&str>, items: Vec<String>) {
         writeln!(text, "**{title}**\n").expect("to a string");
     }
     for item in items {
-        writeln!(text, "- {}", item.replace('\n', " ")).expect("to a string");
+        writeln!(text, "- {}", sentence(&item)).expect("to a string");
     }
     text.push('\n');
+}
+
+/// Keeps names in a sentence from becoming tags; what stands in backticks is code and shown as it is.
+fn sentence(words: &str) -> String {
+    let pieces: Vec<&str> = words.split('`').collect();
+    // A backtick without a partner opens nothing, so that what follows it is not code.
+    let paired = pieces.len() - (pieces.len() + 1) % 2;
+    let shown = pieces.iter().enumerate().map(|(index, piece)| {
+        let code = index % 2 == 1 && index < paired;
+        if code { (*piece).to_owned() } else { piece.replace('<', "&lt;") }
+    });
+    shown.collect::<Vec<_>>().join("`").replace(['\n', '\r'], " ")
 }
 
 /// Keeps names from a manifest from breaking out of a table's cell.

@@ -15,6 +15,7 @@ use super::end_of;
 #[derive(Debug, Default)]
 pub(super) struct Links {
     calls: BTreeMap<usize, Vec<usize>>,
+    made_by: BTreeMap<usize, usize>,
     by_trace: usize,
     forced: usize,
     guessed: usize,
@@ -109,6 +110,12 @@ fn nanos_of(exchange: &Exchange) -> u64 {
 impl Links {
     fn add(&mut self, visit: usize, call: usize) {
         self.calls.entry(visit).or_default().push(call);
+        self.made_by.insert(call, visit);
+    }
+
+    /// Returns the visit that made a call.
+    pub(super) fn visit_of(&self, call: usize) -> Option<usize> {
+        self.made_by.get(&call).copied()
     }
 
     /// Returns the calls of a visit, by start.

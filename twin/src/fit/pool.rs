@@ -1,14 +1,16 @@
 //! Recognizes limits on calls at once between two services.
 //!
 //! Where such a limit binds, calls wait for one another: the most calls at once is reached for a good
-//! part of the time, and the next call starts just when one ends.
+//! part of the time, and the next call starts just when one ends. A visit that makes its calls one
+//! after another starts each when its last one ends as well, so only the ends of others count.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use prophecy_core::Exchange;
-use prophecy_simulator::observation::Visit;
+use prophecy_simulator::observation::{Visit, Workers};
 
 use super::end_of;
+use super::link::Links;
 
 /// Fewer calls than this say nothing about a limit.
 const CALLS_NEEDED: usize = 50;
@@ -44,17 +46,30 @@ struct Edge {
     by_chance: f64,
 }
 
-/// Finds the limits of the calls that `service` makes.
-pub(super) fn limits(service: &str, exchanges: &[&Exchange]) -> Pools {
-    let mut calls: BTreeMap<&String, Vec<&Exchange>> = BTreeMap::new();
-    for exchange in exchanges.iter().filter(|exchange| exchange.source == service) {
-        calls.entry(&exchange.destination).or_default().push(exchange);
+/// Finds the limits of the calls that `service`, with these workers, makes.
+pub(super) fn limits(
+    service: &str,
+    exchanges: &[&Exchange],
+    links: &Links,
+    workers: Workers,
+) -> Pools {
+    let mut calls: BTreeMap<&String, Vec<usize>> = BTreeMap::new();
+    for (index, exchange) in exchanges.iter().enumerate() {
+        if exchange.source == service {
+            calls.entry(&exchange.destination).or_default().push(index);
+        }
     }
     let mut pools = Pools::default();
     for (destination, calls) in calls.into_iter().filter(|(_, calls)| calls.len() >= CALLS_NEEDED) {
-        let edge = observe(&calls);
+        let edge = observe(&calls, exchanges, links);
+        // As many calls as workers are explained by the workers.
+        let by_workers = match workers {
+            Workers::Declared(count) | Workers::Estimated(count) => edge.most >= count,
+            Workers::Unlimited => false,
+        };
         let needed = HANDOVER_SHARE.max(3.0 * edge.by_chance) * edge.reaching as f64;
-        if edge.full_share >= FULL_SHARE && edge.handed_over.len() as f64 >= needed.max(10.0) {
+        let handed_over = edge.handed_over.len() as f64 >= needed.max(10.0);
+        if edge.full_share >= FULL_SHARE && handed_over && !by_workers {
             pools.limits.insert(destination.clone(), edge.most);
             pools.waited.extend(edge.handed_over);
         }
@@ -62,12 +77,12 @@ pub(super) fn limits(service: &str, exchanges: &[&Exchange]) -> Pools {
     pools
 }
 
-fn observe(calls: &[&Exchange]) -> Edge {
+fn observe(calls: &[usize], exchanges: &[&Exchange], links: &Links) -> Edge {
     // Starts and ends in one line; at equal times an end comes first.
-    let mut moments: Vec<(i64, bool, u64)> = Vec::with_capacity(2 * calls.len());
+    let mut moments: Vec<(i64, bool, usize)> = Vec::with_capacity(2 * calls.len());
     for call in calls {
-        moments.push((call.started_at.0, true, call.exchange_id));
-        moments.push((end_of(call).0, false, call.exchange_id));
+        moments.push((exchanges[*call].started_at.0, true, *call));
+        moments.push((end_of(exchanges[*call]).0, false, *call));
     }
     moments.sort_unstable();
     let window = (moments[moments.len() - 1].0 - moments[0].0).max(1) as f64;
@@ -80,20 +95,25 @@ fn observe(calls: &[&Exchange]) -> Edge {
     }
     let most = levels.iter().copied().max().unwrap_or(0);
     let (mut full, mut reaching, mut handed_over) = (0.0, 0, Vec::new());
-    let mut last_end = i64::MIN;
-    for (index, (at, starts, id)) in moments.iter().enumerate() {
+    let mut last_end: Option<(i64, usize)> = None;
+    for (index, (at, starts, call)) in moments.iter().enumerate() {
         if levels[index] == most {
             let until = moments.get(index + 1).map_or(*at, |next| next.0);
             full += (until - at) as f64;
-            if *starts {
-                reaching += 1;
-                if last_end > i64::MIN && (at - last_end) as f64 <= handover {
-                    handed_over.push(*id);
+            let visit = links.visit_of(*call);
+            let soon = last_end.filter(|(end, _)| (at - end) as f64 <= handover);
+            match soon {
+                // The visit went on to its next call, which says nothing about a limit.
+                Some((_, ended)) if *starts && visit.is_some() && links.visit_of(ended) == visit => {}
+                _ if *starts => {
+                    reaching += 1;
+                    handed_over.extend(soon.map(|_| exchanges[*call].exchange_id));
                 }
+                _ => {}
             }
         }
         if !starts {
-            last_end = *at;
+            last_end = Some((*at, *call));
         }
     }
     let by_chance = 1.0 - (-handover * calls.len() as f64 / window).exp();

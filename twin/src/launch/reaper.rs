@@ -15,11 +15,12 @@ use rustix::process::Pid;
 const SCRIPT: &str = r#"
 groups=
 while read -r group; do groups="$groups $group"; done
-signal() { for group in $groups; do kill "-$1" -- "-$group" 2>/dev/null; done; }
+# With `-s`, since some shells take the `--` of `kill -TERM --` for a process number.
+signal() { for group in $groups; do kill -s "$1" -- "-$group" 2>/dev/null; done; }
 signal TERM
 for round in 1 2 3 4 5 6 7 8 9 10; do
     alive=
-    for group in $groups; do kill -0 -- "-$group" 2>/dev/null && alive=1; done
+    for group in $groups; do kill -s 0 -- "-$group" 2>/dev/null && alive=1; done
     [ -n "$alive" ] || break
     sleep 0.1
 done
@@ -29,7 +30,7 @@ for round in 1 2 3 4 5; do
     for file in $(grep -lszx "$1" /proc/[0-9]*/environ); do
         process=${file#/proc/}
         process=${process%/environ}
-        kill -KILL "$process" 2>/dev/null && found=1
+        kill -s KILL "$process" 2>/dev/null && found=1
     done
     [ -n "$found" ] || exit 0
     sleep 0.05
@@ -89,5 +90,49 @@ impl Drop for Reaper {
     fn drop(&mut self) {
         drop(self.shell.stdin.take());
         drop(self.shell.wait());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::os::unix::process::ExitStatusExt;
+
+    use rustix::process::Signal;
+
+    use super::*;
+
+    fn sleeper(mark: &str) -> Child {
+        let mut command = Command::new("sleep");
+        command.arg("600").env(Reaper::MARK, mark).process_group(0).spawn().expect("starts")
+    }
+
+    #[test]
+    fn asks_groups_kindly_and_ends_marked_stragglers() {
+        let mut reaper = Reaper::start().expect("a shell is there");
+        let (mut watched, mut straggler) = (sleeper("of no arm"), sleeper(reaper.mark()));
+        let mut stranger = sleeper("of another arm");
+        reaper.watch(Pid::from_child(&watched));
+        drop(reaper);
+        let strangers = stranger.try_wait().expect("ours");
+        stranger.kill().expect("ours");
+        stranger.wait().expect("ours");
+        assert_eq!(strangers, None);
+        assert_eq!(watched.wait().expect("ours").signal(), Some(Signal::TERM.as_raw()));
+        assert_eq!(straggler.wait().expect("ours").signal(), Some(Signal::KILL.as_raw()));
+    }
+
+    #[test]
+    fn ends_a_group_that_does_not_listen() {
+        let mut reaper = Reaper::start().expect("a shell is there");
+        let deaf = "trap '' TERM; echo; while :; do sleep 600; done";
+        let mut command = Command::new("/bin/sh");
+        let command = command.args(["-c", deaf]).process_group(0).stdout(Stdio::piped());
+        let mut deaf = command.spawn().expect("starts");
+        let mut line = [0];
+        deaf.stdout.as_mut().expect("piped").read_exact(&mut line).expect("its trap is set");
+        reaper.watch(Pid::from_child(&deaf));
+        drop(reaper);
+        assert_eq!(deaf.wait().expect("ours").signal(), Some(Signal::KILL.as_raw()));
     }
 }

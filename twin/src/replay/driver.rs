@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use prophecy_core::Seed;
 use thiserror::Error;
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 use super::PlannedRequest;
 use super::pacer::pace;
@@ -22,6 +23,9 @@ const SLOT: Duration = Duration::from_millis(2);
 
 /// Before the first request.
 const LEAD: Duration = Duration::from_millis(50);
+
+/// How long nothing may come before a request to stop is looked for.
+const STOP_CHECK: Duration = Duration::from_millis(200);
 
 /// Where a plan goes.
 #[derive(Clone, Debug)]
@@ -122,9 +126,17 @@ pub async fn drive(
     });
     let pacer = pacer.map_err(|_| ReplayError::Pacer)?;
     let mut all = Vec::with_capacity(plan.len() * targets.len());
-    while let Some(reply) = replies.recv().await {
-        all.push(reply);
-        progress((all.len() / targets.len()) as u64);
+    loop {
+        match timeout(STOP_CHECK, replies.recv()).await {
+            Ok(Some(reply)) => {
+                all.push(reply);
+                progress((all.len() / targets.len()) as u64);
+            }
+            Ok(None) => break,
+            // Answers that are still out may take long, and nobody waits for them.
+            Err(_) if stop.load(Ordering::SeqCst) => break,
+            Err(_) => {}
+        }
     }
     pacer.join().map_err(|_| ReplayError::Pacer)?;
     all.sort_by_key(|reply| (reply.request, reply.target));

@@ -70,19 +70,24 @@ impl Sender {
         let request = self.request(planned)?;
         let idle =
             self.idle.lock().unwrap_or_else(PoisonError::into_inner).remove(&planned.connection);
-        let mut connection = match idle.filter(|connection| !connection.is_closed()) {
+        let idle = idle.filter(|connection| !connection.is_closed());
+        let mut reused = idle.is_some();
+        let mut connection = match idle {
             Some(connection) => connection,
             None => self.connect().await?,
         };
         if connection.ready().await.is_err() {
             // The server closed it while it was idle.
             connection = self.connect().await?;
+            reused = false;
         }
         let response = match connection.send_request(request.clone()).await {
             Ok(response) => response,
             // The close of an idle connection may cross the request on its way; nothing was answered.
+            // A new connection that breaks has seen the request, which must not be made twice.
             Err(error)
-                if error.is_canceled() || error.is_incomplete_message() || error.is_closed() =>
+                if reused
+                    && (error.is_canceled() || error.is_incomplete_message() || error.is_closed()) =>
             {
                 connection = self.connect().await?;
                 connection.send_request(request).await.map_err(|_| "the connection broke")?

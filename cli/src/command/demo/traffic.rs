@@ -118,7 +118,7 @@ fn popular(choices: &mut Philox) -> usize {
 fn checkout(session: u64, choices: &mut Philox) -> Vec<u8> {
     let first = FIRST_NAMES[session as usize % FIRST_NAMES.len()];
     let last = LAST_NAMES[session as usize / FIRST_NAMES.len() % LAST_NAMES.len()];
-    let items: Vec<_> = (0..1 + choices.below(5))
+    let items: Vec<_> = (0..=choices.below(5))
         .map(|_| json!({ "sku": format!("SKU-{:05}", popular(choices)), "quantity": 1 + choices.below(3) }))
         .collect();
     let body = json!({

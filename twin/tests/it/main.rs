@@ -1,0 +1,9 @@
+//! The twin as its users see it: real processes, real sockets, generated traffic with a known truth.
+
+#![expect(clippy::unwrap_used, reason = "a test fails where it unwraps")]
+
+mod fit;
+mod launch;
+mod manifest;
+mod replay;
+mod traffic;
