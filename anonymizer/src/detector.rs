@@ -187,7 +187,7 @@ fn is_card(value: &str) -> bool {
     (13..=19).contains(&digits)
         && !is_time
         && value.bytes().all(|byte| byte.is_ascii_digit() || byte == b' ' || byte == b'-')
-        && luhn_sum(value) % 10 == 0
+        && luhn_sum(value).is_multiple_of(10)
 }
 
 fn is_uuid(value: &str) -> bool {

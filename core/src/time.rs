@@ -110,7 +110,9 @@ pub fn human_nanos(nanos: u64) -> String {
         1_000..1_000_000 => (value / 1e3, "µs"),
         1_000_000..1_000_000_000 => (value / 1e6, "ms"),
         1_000_000_000..120_000_000_000 => (value / 1e9, "s"),
-        _ => (value / 60e9, "min"),
+        120_000_000_000..7_200_000_000_000 => (value / 60e9, "min"),
+        7_200_000_000_000..172_800_000_000_000 => (value / 3_600e9, "h"),
+        _ => (value / 86_400e9, "days"),
     };
     let decimals = if scaled < 9.995 { 2 } else { usize::from(scaled < 99.95) };
     format!("{scaled:.decimals$} {unit}")

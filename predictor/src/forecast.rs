@@ -126,15 +126,11 @@ pub fn forecast(
         })
     };
     let at_risk = main.any().probability.get() >= 0.02;
-    let undone: Vec<Tally> = match at_risk {
-        true => deltas.iter().map(|delta| side(&delta.undo())).collect(),
-        false => Vec::new(),
-    };
+    let asked = if at_risk { deltas.as_slice() } else { &[] };
+    let undone: Vec<Tally> = asked.iter().map(|delta| side(&delta.undo())).collect();
     let claims = claims_of(&registered, &main, &deltas, &undone);
-    let mitigations = match at_risk {
-        true => mitigation::rank(&deltas, &undone, &main, &mut side),
-        false => Vec::new(),
-    };
+    let mitigations =
+        if at_risk { mitigation::rank(&deltas, &undone, &main, &mut side) } else { Vec::new() };
     let fidelity = fidelity::check(evidence, options.seed, options.threads);
     let summary = summary(evidence, &sampler, &registered, fidelity, &deltas);
     let risk = main.any().risk(options.max_risk);

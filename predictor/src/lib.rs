@@ -1,7 +1,7 @@
 //! Evidence to forecast: what the arms showed becomes probabilities of broken promises.
 //!
 //! No socket and no clock: the same evidence and seed give the same bytes on any number of threads.
-//! How the forecast is made is told in [`forecast`].
+//! How the forecast is made is told in [`mod@forecast`].
 
 pub mod evidence;
 pub mod forecast;

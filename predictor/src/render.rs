@@ -1,4 +1,4 @@
-//! Renderings of a report: pure functions from a [`Report`](crate::Report) to text.
+//! Renderings of a report: pure functions from a [`Report`] to text.
 
 mod html;
 mod junit;

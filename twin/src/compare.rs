@@ -125,7 +125,7 @@ fn flatten(path: &str, value: &Value, fields: &mut BTreeMap<String, (&'static st
         }
         Value::String(text) => add(fields, path.to_owned(), "string", text.as_bytes()),
         Value::Number(number) => {
-            add(fields, path.to_owned(), "number", number.to_string().as_bytes())
+            add(fields, path.to_owned(), "number", number.to_string().as_bytes());
         }
         Value::Bool(value) => add(fields, path.to_owned(), "boolean", &[u8::from(*value)]),
         Value::Null => add(fields, path.to_owned(), "null", b""),

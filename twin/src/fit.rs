@@ -57,11 +57,8 @@ pub fn observe_rows(
         return Fit { observations, notes };
     };
     let origin = first.started_at.plus_nanos(skip_nanos);
-    let usable: Vec<&Exchange> = exchanges
-        .iter()
-        .filter(asked)
-        .filter(|exchange| exchange.started_at >= origin)
-        .collect();
+    let usable: Vec<&Exchange> =
+        exchanges.iter().filter(asked).filter(|exchange| exchange.started_at >= origin).collect();
     let links = link::link(&usable);
     notes.extend(links.note());
     let mut services = BTreeMap::new();

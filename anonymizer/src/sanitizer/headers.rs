@@ -72,7 +72,8 @@ impl Sanitizer {
         } else {
             self.header_value(&name, value)
         };
-        let name = if is_plain_name(&name) && !is_sensitive(&name) {
+        let keep = self.policy.base == Base::Synthetic;
+        let name = if keep || (is_plain_name(&name) && !is_sensitive(&name)) {
             name
         } else {
             pseudonym::text(&self.key, &name)
@@ -82,10 +83,11 @@ impl Sanitizer {
 
     fn header_value(&self, name: &str, value: String) -> String {
         match name {
-            "authorization" | "proxy-authorization" => self.credentials(&value),
             "cookie" => self.pairs(&value, "; "),
             "set-cookie" => self.set_cookie(&value),
+            _ if self.policy.base == Base::Synthetic => value,
             "host" => self.authority(&value),
+            "authorization" | "proxy-authorization" => self.credentials(&value),
             "user-agent" => family(&value),
             _ if value.is_empty() => value,
             _ if self.policy.base == Base::Replayable
@@ -116,10 +118,14 @@ impl Sanitizer {
 
     fn cookie(&self, pair: &str) -> String {
         let Some((name, value)) = pair.split_once('=') else {
+            if self.policy.base == Base::Synthetic {
+                return pair.to_owned();
+            }
             return pseudonym::text(&self.key, pair);
         };
         let (allow, deny) = (&self.policy.allow.cookies, &self.policy.deny.cookies);
-        let keep = allow.contains(name) && !deny.contains(name);
+        let keep = self.policy.base == Base::Synthetic || allow.contains(name);
+        let keep = keep && !deny.contains(name);
         let value = if keep { value.to_owned() } else { pseudonym::text(&self.key, value) };
         let name =
             if is_plain_name(name) { name.to_owned() } else { pseudonym::text(&self.key, name) };
@@ -129,6 +135,9 @@ impl Sanitizer {
     fn set_cookie(&self, value: &str) -> String {
         let (pair, attributes) = value.split_once(';').unwrap_or((value, ""));
         let kept = attributes.split(';').map(str::trim).filter(|attribute| {
+            if self.policy.base == Base::Synthetic {
+                return !attribute.is_empty();
+            }
             let name = attribute.split('=').next().unwrap_or_default().to_ascii_lowercase();
             ["max-age", "secure", "httponly", "samesite", "expires"].contains(&name.as_str())
                 && !is_sensitive(attribute)
@@ -154,7 +163,7 @@ fn is_traceparent(value: &str) -> bool {
 
 /// Reduces a user agent to the names of its products, without versions or devices.
 fn family(value: &str) -> String {
-    let outside = value.split('(').flat_map(|piece| piece.split(')').next_back());
+    let outside = value.split('(').filter_map(|piece| piece.split(')').next_back());
     let products = outside.flat_map(str::split_whitespace).filter_map(|word| word.split_once('/'));
     let known: Vec<&str> = products
         .map(|(name, _)| name)

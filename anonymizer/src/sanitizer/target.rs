@@ -166,15 +166,12 @@ pub(super) fn decode(text: &str) -> String {
     while let Some(&byte) = bytes.get(index) {
         let escape = (byte == b'%').then(|| text.get(index + 1..index + 3)).flatten();
         let escape = escape.filter(|hex| hex.bytes().all(|byte| byte.is_ascii_hexdigit()));
-        match escape.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
-            Some(value) => {
-                decoded.push(value);
-                index += 3;
-            }
-            None => {
-                decoded.push(if byte == b'+' { b' ' } else { byte });
-                index += 1;
-            }
+        if let Some(value) = escape.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            decoded.push(value);
+            index += 3;
+        } else {
+            decoded.push(if byte == b'+' { b' ' } else { byte });
+            index += 1;
         }
     }
     String::from_utf8_lossy(&decoded).into_owned()

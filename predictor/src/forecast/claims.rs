@@ -66,11 +66,10 @@ pub(super) fn register(evidence: &Evidence) -> Registered {
         if evidence.candidate_system.slo_of(entry, &route).is_none() {
             let default = "20 % above the baseline, as nothing is promised";
             let latency = Limit::Times(LATENCY_FACTOR);
-            registered.push(entry, &route, Metric::LatencyP99, latency, default, counts);
+            registered.push((entry, &route), Metric::LatencyP99, latency, default, counts);
             let default = "0.5 points above the baseline, as nothing is promised";
             registered.push(
-                entry,
-                &route,
+                (entry, &route),
                 Metric::ErrorRate,
                 Limit::Plus(RATE_POINTS),
                 default,
@@ -80,7 +79,7 @@ pub(super) fn register(evidence: &Evidence) -> Registered {
         if client_errors_seen(evidence, entry, &route) {
             let default = "0.5 points above the baseline";
             let metric = Metric::ClientErrorRate;
-            registered.push(entry, &route, metric, Limit::Plus(RATE_POINTS), default, counts);
+            registered.push((entry, &route), metric, Limit::Plus(RATE_POINTS), default, counts);
         }
     }
     for (name, service) in &evidence.candidate_system.services {
@@ -97,7 +96,7 @@ pub(super) fn register(evidence: &Evidence) -> Registered {
                     .map_or(0, |service| service.routes.values().map(Vec::len).sum())
             };
             let counts = [visits(&evidence.production), visits(&evidence.candidate)];
-            registered.push(name, "", Metric::Memory, limit, "the limit of an instance", counts);
+            registered.push((name, ""), Metric::Memory, limit, "the limit of an instance", counts);
         }
     }
     registered
@@ -123,12 +122,12 @@ fn register_promise(evidence: &Evidence, slo: &Slo, registered: &mut Registered)
     ];
     for (metric, span) in latencies {
         if let Some(span) = span {
-            registered.push(&slo.service, &slo.route, metric, millis(span), "promised", counts);
+            registered.push((&slo.service, &slo.route), metric, millis(span), "promised", counts);
         }
     }
     if let Some(share) = slo.error_rate {
         let limit = Limit::Fixed(share.into());
-        registered.push(&slo.service, &slo.route, Metric::ErrorRate, limit, "promised", counts);
+        registered.push((&slo.service, &slo.route), Metric::ErrorRate, limit, "promised", counts);
     }
 }
 
@@ -173,8 +172,7 @@ fn client_errors_seen(evidence: &Evidence, service: &str, route: &str) -> bool {
 impl Registered {
     fn push(
         &mut self,
-        service: &str,
-        route: &str,
+        (service, route): (&str, &str),
         metric: Metric,
         limit: Limit,
         bound: &str,

@@ -51,7 +51,7 @@ pub(super) fn material(sampler: &Sampler<'_>) -> Vec<Delta> {
                 sampler.arm_noise(),
             ));
             if calls_differ(&old.calls, &model.calls) {
-                deltas.extend(calls(name, route, &old.calls, &model.calls));
+                deltas.push(calls(name, route, &old.calls, &model.calls));
             }
             deltas.extend(failures(sampler, name, route));
         }
@@ -89,7 +89,7 @@ fn own_time(service: &str, route: &str, old: &[u64], new: &[u64], noise: f64) ->
     Some(Delta { part: Part::Own(service.to_owned(), route.to_owned()), sentence, remedy, weight })
 }
 
-fn calls(service: &str, route: &str, old: &[CallModel], new: &[CallModel]) -> Option<Delta> {
+fn calls(service: &str, route: &str, old: &[CallModel], new: &[CallModel]) -> Delta {
     let mean =
         |call: &CallModel| call.counts.iter().enumerate().map(|(k, p)| k as f64 * p).sum::<f64>();
     let total = |calls: &[CallModel], to: &str| {
@@ -110,12 +110,12 @@ fn calls(service: &str, route: &str, old: &[CallModel], new: &[CallModel]) -> Op
         parts.join(", and ")
     };
     let sum = |calls: &[CallModel]| calls.iter().map(mean).sum::<f64>();
-    Some(Delta {
+    Delta {
         part: Part::Calls(service.to_owned(), route.to_owned()),
         sentence: format!("`{service}` on `{route}` {changed}"),
         remedy: format!("undo the changed calls of `{route}` in `{service}`, or make them at once"),
         weight: 20.0 * (sum(new) - sum(old)).abs(),
-    })
+    }
 }
 
 fn failures(sampler: &Sampler<'_>, service: &str, route: &str) -> Option<Delta> {

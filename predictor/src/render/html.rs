@@ -276,6 +276,6 @@ fn short(digest: &str) -> String {
     escape(&digest.chars().take(12).collect::<String>())
 }
 
-fn push(page: &mut String, text: String) {
+fn push(page: &mut String, text: impl std::fmt::Display) {
     writeln!(page, "{text}").expect("writing to a string does not fail");
 }

@@ -54,18 +54,22 @@ pub fn terminal(report: &Report) -> String {
     section(
         &mut text,
         "because",
-        report
+        &report
             .claims
             .iter()
             .filter(|claim| claim.probability.get() >= 0.05)
             .flat_map(|claim| claim.because.iter().cloned())
-            .collect(),
+            .collect::<Vec<_>>(),
     );
-    section(&mut text, "answers", report.differences.iter().map(difference_words).collect());
+    section(
+        &mut text,
+        "answers",
+        &report.differences.iter().map(difference_words).collect::<Vec<_>>(),
+    );
     let remains = |mitigation: &crate::report::Mitigation| {
         format!("{} → risk {}", mitigation.action, percent(mitigation.probability.get()))
     };
-    section(&mut text, "instead", report.mitigations.iter().map(remains).collect());
+    section(&mut text, "instead", &report.mitigations.iter().map(remains).collect::<Vec<_>>());
     let interval = report.risk.interval;
     writeln!(
         text,
@@ -114,9 +118,9 @@ fn claims(text: &mut String, report: &Report) {
 }
 
 /// Writes a list without repetitions, if it has an item.
-fn section(text: &mut String, label: &str, items: Vec<String>) {
+fn section(text: &mut String, label: &str, items: &[String]) {
     let mut told: Vec<&String> = Vec::new();
-    for item in &items {
+    for item in items {
         if told.len() == ROWS / 2 || told.contains(&item) {
             continue;
         }

@@ -34,6 +34,7 @@ fn the_interval_covers_another_day_under_the_truth() {
         widths += (forecast.p95 - forecast.p5) / truth / SETS as f64;
     }
     assert!((30..=SETS).contains(&covered), "{covered} of {SETS}");
-    // An interval as wide as the world would cover anything; the truth moves by 4 % from day to day.
-    assert!(widths < 0.3, "the mean relative width is {widths}");
+    // An interval as wide as the world would cover anything. The luck of one day alone makes it 5 %
+    // wide (400 visits: a standard error of 1.6 %); what is not known may make it four times as wide.
+    assert!(widths < 0.2, "the mean relative width is {widths}");
 }

@@ -110,17 +110,74 @@ fn report_of(system: &str, route: &str) -> Report {
 
 #[test]
 fn the_summary_for_a_terminal() {
-    expect![[r""]].assert_eq(&terminal(&report_of("town", "GET /items")));
+    expect![[r#"
+        dataset    400 exchanges with `town`, 2026-01-05T09:00:00Z to 2026-01-05T09:00:30Z
+                   made from a dataset whose policy keeps everything: for test systems only
+        replay     400 requests to each arm, 3 lost, send lag p50 0.12 ms, p99 1.50 ms
+        model      reproduces the captured present (median error 6 %, on held-out time); noise between equal arms 2.1 %
+        forecast   960 simulated runs of each build, seed 7
+
+          97 %  web GET /items  p95 latency    > 250 ms    now   100 ms, then 300 ms (240 ms – 360 ms)
+         < 1 %  web GET /items  error rate     > 2.00 %    now   1.00 %, then 1.00 % (0.80 % – 1.20 %)
+
+        because    own time of `GET /items` in `web`: median 20 ms → 80 ms (+300 %)
+
+        answers    `GET /items` lacks `$.price` in 12 of 390 answers (1.8–5.3 %)
+
+        instead    undo what changed the time of `GET /items` in `web` → risk 3 %
+
+        risk 97 of 100 (90 % interval 80–100), limit 20
+          web GET /items: p95 latency will exceed 250 ms with probability 97 % (78–100)
+        verdict: no-go"#]].assert_eq(&terminal(&report_of("town", "GET /items")));
 }
 
 #[test]
 fn the_report_for_a_pull_request() {
-    expect![[r""]].assert_eq(&markdown(&report_of("town", "GET /items")));
+    expect![[r#"
+        ## ⛔ town: no-go
+
+        Risk **97** of 100 (90 % interval 80–100; limit 20)
+
+        > **Synthetic**: made from a dataset whose policy keeps everything: for test systems only
+
+        - web GET /items: p95 latency will exceed 250 ms with probability 97 % (78–100)
+
+        | probability | claim | now | then (90 %) |
+        | ---: | --- | ---: | ---: |
+        | 97 % (78–100) | web GET /items: p95 latency > 250 ms | 100 ms | 300 ms (240 ms – 360 ms) |
+        | < 1 % (0–0) | web GET /items: error rate > 2.00 % | 1.00 % | 1.00 % (0.80 % – 1.20 %) |
+
+        **What changed**
+
+        - own time of `GET /items` in `web`: median 20 ms → 80 ms (+300 %)
+
+        **Changed answers**
+
+        - `GET /items` lacks `$.price` in 12 of 390 answers (1.8–5.3 %)
+
+        **Instead**
+
+        - undo what changed the time of `GET /items` in `web`: risk 3 % remains
+
+        <sub>400 requests to each of three arms, 3 lost, send lag p99 1.50 ms; model error 6 %; 960 simulated runs, seed 7; prophecy 0.1.0</sub>
+    "#]].assert_eq(&markdown(&report_of("town", "GET /items")));
 }
 
 #[test]
 fn the_report_for_a_continuous_integration_job() {
-    expect![[r""]].assert_eq(&junit(&report_of("town", "GET /items")));
+    expect![[r#"
+        <?xml version="1.0" encoding="UTF-8"?>
+        <testsuites name="prophecy" tests="3" failures="1" errors="0">
+          <testsuite name="town" tests="3" failures="1" errors="0">
+            <testcase classname="town" name="verdict"><system-out>no_go
+        web GET /items: p95 latency will exceed 250 ms with probability 97 % (78–100)</system-out></testcase>
+            <testcase classname="web GET /items" name="web/GET-/items/latency-p95"><failure message="p95 latency">p95 latency exceeds 250 ms with probability 97 % (78–100)
+        own time of `GET /items` in `web`: median 20 ms → 80 ms (+300 %)</failure></testcase>
+            <testcase classname="web GET /items" name="web/GET-/items/error-rate"><system-out>error rate exceeds 2.00 % with probability 0 % (0–0)
+        own time of `GET /items` in `web`: median 20 ms → 80 ms (+300 %)</system-out></testcase>
+          </testsuite>
+        </testsuites>
+    "#]].assert_eq(&junit(&report_of("town", "GET /items")));
 }
 
 #[test]

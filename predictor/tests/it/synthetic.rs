@@ -62,9 +62,7 @@ impl Build {
 
     /// The model that this truth is.
     fn model(&self) -> Model {
-        let law = |millis| {
-            Some(Law::Lognormal { median_nanos: millis * MILLI, sigma: SIGMA })
-        };
+        let law = |millis| Some(Law::Lognormal { median_nanos: millis * MILLI, sigma: SIGMA });
         let call = CallModel {
             service: "db".to_owned(),
             route: ROWS.to_owned(),

@@ -83,12 +83,16 @@ pub(super) fn link(exchanges: &[&Exchange]) -> Links {
             seen / count[route]
         };
         let likeliest = candidates.iter().map(|visit| score(*visit)).fold(0.0, f64::max);
-        let best = candidates.iter().copied().filter(|visit| score(*visit) >= 0.5 * likeliest).min_by_key(|visit| {
-            let known = links.calls.get(visit).map_or(&[][..], Vec::as_slice);
-            let at_once = known.iter().any(|other| overlap(exchanges[*other], call));
-            let alike = known.iter().filter(|other| exchanges[**other].route == call.route).count();
-            (at_once, alike, *visit)
-        });
+        let best =
+            candidates.iter().copied().filter(|visit| score(*visit) >= 0.5 * likeliest).min_by_key(
+                |visit| {
+                    let known = links.calls.get(visit).map_or(&[][..], Vec::as_slice);
+                    let at_once = known.iter().any(|other| overlap(exchanges[*other], call));
+                    let alike =
+                        known.iter().filter(|other| exchanges[**other].route == call.route).count();
+                    (at_once, alike, *visit)
+                },
+            );
         links.guessed += 1;
         links.add(best.expect("the likeliest is at least half as likely as itself"), index);
     }

@@ -104,7 +104,8 @@ fn observe(calls: &[usize], exchanges: &[&Exchange], links: &Links) -> Edge {
             let soon = last_end.filter(|(end, _)| (at - end) as f64 <= handover);
             match soon {
                 // The visit went on to its next call, which says nothing about a limit.
-                Some((_, ended)) if *starts && visit.is_some() && links.visit_of(ended) == visit => {}
+                Some((_, ended))
+                    if *starts && visit.is_some() && links.visit_of(ended) == visit => {}
                 _ if *starts => {
                     reaching += 1;
                     handed_over.extend(soon.map(|_| exchanges[*call].exchange_id));

@@ -19,6 +19,9 @@ const WORKERS_LIMIT: u32 = 64;
 /// Fewer visits than this say nothing about workers.
 const VISITS_NEEDED: usize = 200;
 
+/// Visits that found the fewest others before them, which hardly waited.
+const REFERENCE_NEEDED: usize = 100;
+
 /// What was found about waiting at one service.
 #[derive(Debug)]
 pub(super) struct Queueing {
@@ -70,32 +73,39 @@ fn waits(visits: &[&Exchange], count: u32, bounded: bool) -> Vec<Option<u64>> {
 
 /// Estimates the workers of one instance from visits that queued, if they did.
 ///
-/// Too few assumed workers leave requests that would have been done in almost no time. The smallest
-/// number that leaves hardly any is the estimate, if requests that found that many before them really
-/// took longer. A service that never queued is unlimited for all we know.
+/// Too few assumed workers leave requests that would have been done in almost no time: more of them
+/// than there are among requests that hardly anything was before. The smallest number that does not
+/// is the estimate, if requests that found that many before them really took longer. A service that
+/// never queued is unlimited for all we know.
 fn estimate(visits: &[&Exchange]) -> Workers {
     if visits.len() < VISITS_NEEDED {
         return Workers::Unlimited;
     }
     let before = in_system(visits);
     let latency = |visit: &&Exchange| end_of(visit).nanos_since(visit.started_at);
-    let mut alone: Vec<u64> = visits
+    let mut ranks = before.clone();
+    ranks.sort_unstable();
+    let few = ranks[REFERENCE_NEEDED.min(ranks.len()) - 1];
+    let mut reference: Vec<u64> = visits
         .iter()
         .zip(&before)
-        .filter(|(_, before)| **before == 0)
+        .filter(|(_, before)| **before <= few)
         .map(|(visit, _)| latency(visit))
         .collect();
-    let Some(shortest) = (alone.len() >= 20).then(|| quantile::select(&mut alone, 0.1)).flatten()
-    else {
+    let Some(short) = quantile::select(&mut reference, 0.1).map(|short| short / 2) else {
         return Workers::Unlimited;
     };
+    let count = reference.len() as f64;
+    let usual = reference.iter().filter(|nanos| **nanos < short).count() as f64 / count;
+    // Two standard errors of the usual share, and a hundredth for workers that overlap by a hair.
+    let most_short = usual + 0.01 + 2.0 * (usual * (1.0 - usual) / count).sqrt();
     for count in 1..=WORKERS_LIMIT {
         let holds = visits
             .iter()
             .zip(waits(visits, count, false))
             .map(|(visit, wait)| latency(visit).saturating_sub(wait.unwrap_or(0)));
-        let too_short = holds.filter(|hold| 2 * hold < shortest).count();
-        if too_short * 100 > visits.len() {
+        let too_short = holds.filter(|hold| *hold < short).count();
+        if too_short as f64 > most_short * visits.len() as f64 {
             continue;
         }
         let (mut queued, mut free): (Vec<u64>, Vec<u64>) = (Vec::new(), Vec::new());

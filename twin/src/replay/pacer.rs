@@ -48,7 +48,7 @@ fn sleep_until(left: Duration) {
     let nanos = now.tv_nsec as u128 + left.as_nanos();
     let until = Timespec {
         tv_sec: now.tv_sec + (nanos / 1_000_000_000) as i64,
-        tv_nsec: (nanos % 1_000_000_000) as _,
+        tv_nsec: (nanos % 1_000_000_000) as i64,
     };
     // An interruption only wakes the loop early; it looks at the clock again.
     let _ = clock_nanosleep_absolute(ClockId::Monotonic, &until);

@@ -87,7 +87,9 @@ impl Sender {
             // A new connection that breaks has seen the request, which must not be made twice.
             Err(error)
                 if reused
-                    && (error.is_canceled() || error.is_incomplete_message() || error.is_closed()) =>
+                    && (error.is_canceled()
+                        || error.is_incomplete_message()
+                        || error.is_closed()) =>
             {
                 connection = self.connect().await?;
                 connection.send_request(request).await.map_err(|_| "the connection broke")?
