@@ -1,0 +1,5 @@
+//! Datasets as their readers meet them: whole, damaged, cut off, and read by other people's code.
+
+mod damage;
+mod python;
+mod rows;
