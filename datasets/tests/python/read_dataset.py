@@ -35,7 +35,7 @@ COLUMNS = {
         "retransmitted_segments": "uint64", "out_of_order_segments": "uint64", "lost_bytes": "uint64",
         "client_bytes": "uint64", "server_bytes": "uint64",
     },
-    "metrics": {"name": NAME, "labels": "map<string, string ('entries')>", "at": INSTANT, "value": "double"},
+    "metrics": {"name": NAME, "labels": "map<string, string>", "at": INSTANT, "value": "double"},
 }
 
 
