@@ -163,7 +163,7 @@ pub(crate) struct TwinArguments {
     /// Replay this many times as fast as captured
     #[arg(long, default_value_t = 1.0, value_name = "FACTOR")]
     pub(crate) speed: f64,
-    /// Replay at most this much of the captured window
+    /// Replay for at most this time
     #[arg(long, value_name = "TIME", value_parser = span)]
     pub(crate) limit: Option<Span>,
     /// Allow traffic to this address that is not loopback; may be repeated
@@ -238,7 +238,7 @@ pub(crate) struct ReportArguments {
     /// Replay this many times as fast as captured
     #[arg(long, default_value_t = 1.0, value_name = "FACTOR")]
     pub(crate) speed: f64,
-    /// Replay at most this much of the captured window
+    /// Replay for at most this time
     #[arg(long, value_name = "TIME", value_parser = span)]
     pub(crate) limit: Option<Span>,
     /// Allow traffic to this address that is not loopback; may be repeated

@@ -54,7 +54,7 @@ pub struct TwinOptions<'a> {
     pub seed: Seed,
     /// How many times as fast as captured.
     pub speed: f64,
-    /// The most of the captured window that is replayed.
+    /// The longest that the replay may take, at its speed.
     pub limit: Option<Duration>,
     /// Where traffic may be sent.
     pub allow: AllowList,
