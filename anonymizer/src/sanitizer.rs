@@ -60,6 +60,8 @@ impl Sanitizer {
             self.replace_body(response_body, response_bytes, response_headers);
             exchange.request_headers = self.headers(exchange.request_headers);
             exchange.response_headers = self.headers(exchange.response_headers);
+        }
+        if self.policy.base != Base::Synthetic {
             exchange.client.set_ip(pseudonym::address(&self.key, exchange.client.ip()));
             exchange.server.set_ip(pseudonym::address(&self.key, exchange.server.ip()));
         }
@@ -108,7 +110,7 @@ impl Sanitizer {
         const METHODS: [&str; 10] = [
             "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY",
         ];
-        if METHODS.contains(&method.as_str()) {
+        if self.policy.base == Base::Synthetic || METHODS.contains(&method.as_str()) {
             method
         } else {
             pseudonym::text(&self.key, &method)

@@ -187,6 +187,10 @@ pub(crate) fn read_part(
 ) -> Result<Vec<RecordBatch>, ReadDatasetError> {
     let path = folder.join(&part.path);
     let altered = |problem: String| ReadDatasetError::Altered { path: path.clone(), problem };
+    if Path::new(&part.path).file_name().is_none_or(|name| name != part.path.as_str()) {
+        // A manifest from elsewhere must not make us read any file of this machine.
+        return Err(altered("a part is a file of the dataset's own folder".to_owned()));
+    }
     let bytes =
         fs::read(&path).map_err(|source| ReadDatasetError::Read { path: path.clone(), source })?;
     if bytes.len() as u64 != part.bytes {

@@ -50,6 +50,11 @@ pub fn verify(folder: &Path) -> Result<Verification, OpenDatasetError> {
             }
         }
     }
+    for name in dataset.manifest().tables.keys() {
+        if !Table::ALL.into_iter().any(|table| table.as_str() == name) {
+            found.problems.push(format!("the manifest has a table `{name}`, which is unknown"));
+        }
+    }
     check_ledger(&dataset, &mut found);
     check_files(&dataset, &mut found);
     check_end(&dataset, &mut found);

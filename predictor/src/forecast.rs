@@ -229,7 +229,9 @@ fn summary(
     EvidenceSummary {
         offered: arms.iter().map(|arm| arm.offered).max().unwrap_or(0),
         sent: sum(|arm| arm.sent),
-        lost: sum(|arm| arm.offered - arm.sent + arm.unanswered),
+        // A candidate that does not answer has failed, which its claims say; it is not lost evidence.
+        lost: sum(|arm| arm.offered - arm.sent)
+            + arms.iter().take(2).map(|arm| arm.unanswered).sum::<u64>(),
         send_lag_ms_p50: worst(|arm| arm.send_lag_p50_nanos),
         send_lag_ms_p99: worst(|arm| arm.send_lag_p99_nanos),
         speed: evidence.run.speed,

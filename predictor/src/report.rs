@@ -148,7 +148,7 @@ pub struct EvidenceSummary {
     pub offered: u64,
     /// Requests that left, over all arms.
     pub sent: u64,
-    /// Requests that did not leave, or got no whole answer, over all arms.
+    /// Requests that did not leave, and those that a baseline arm did not answer.
     pub lost: u64,
     /// The median send lag of the worst arm \[ms\].
     pub send_lag_ms_p50: f64,

@@ -42,7 +42,8 @@ impl Sanitizer {
         if kind == "application/x-www-form-urlencoded" {
             return Some(self.form(text).into_bytes());
         }
-        None
+        // No rule of a field can name anything in a body without fields.
+        (self.policy.base == Base::Synthetic).then_some(body)
     }
 
     /// Says what a replay of JSON needs: words of an enumeration, numbers, ids, dates.
@@ -68,6 +69,9 @@ fn is_telling_path(path: &str) -> bool {
 
 impl Edit for Document<'_> {
     fn key(&mut self, _path: &str, key: &str) -> Option<String> {
+        if self.sanitizer.policy.base == Base::Synthetic {
+            return None;
+        }
         let data = !is_plain_name(key) || is_sensitive(key);
         (data
             || (is_identifier(key)
@@ -84,11 +88,11 @@ impl Edit for Document<'_> {
             }
             let keep = match scalar {
                 Scalar::Text(value) => self.sanitizer.keeps_value(path, value),
-                Scalar::Number(number) => {
-                    policy.base == Base::Replayable
-                        && !is_telling_path(path)
-                        && !is_sensitive(number)
-                }
+                Scalar::Number(number) => match policy.base {
+                    Base::Synthetic => true,
+                    Base::Default => false,
+                    Base::Replayable => !is_telling_path(path) && !is_sensitive(number),
+                },
             };
             if keep {
                 return None;

@@ -127,8 +127,8 @@ impl Sanitizer {
         let keep = self.policy.base == Base::Synthetic || allow.contains(name);
         let keep = keep && !deny.contains(name);
         let value = if keep { value.to_owned() } else { pseudonym::text(&self.key, value) };
-        let name =
-            if is_plain_name(name) { name.to_owned() } else { pseudonym::text(&self.key, name) };
+        let plain = self.policy.base == Base::Synthetic || is_plain_name(name);
+        let name = if plain { name.to_owned() } else { pseudonym::text(&self.key, name) };
         format!("{name}={value}")
     }
 

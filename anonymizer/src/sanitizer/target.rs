@@ -58,7 +58,8 @@ impl Sanitizer {
             None => (field, None),
         };
         let decoded_name = decode(name);
-        let kept_name = if is_plain_name(&decoded_name) && !is_sensitive(&decoded_name) {
+        let plain = is_plain_name(&decoded_name) && !is_sensitive(&decoded_name);
+        let kept_name = if plain || self.policy.base == Base::Synthetic {
             name.to_owned()
         } else {
             encode(&pseudonym::text(&self.key, &decoded_name))
@@ -109,6 +110,9 @@ impl Sanitizer {
     }
 
     pub(super) fn authority(&self, authority: &str) -> String {
+        if self.policy.base == Base::Synthetic {
+            return authority.to_owned();
+        }
         let (host, port) = match authority.rsplit_once(':') {
             Some((host, port)) if !host.ends_with(':') && port.parse::<u16>().is_ok() => {
                 (host, Some(port))

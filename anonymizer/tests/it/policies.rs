@@ -91,6 +91,37 @@ deny: *rules"
     }
 }
 
+/// A test system's traffic may be kept but for what its policy names.
+#[test]
+fn a_policy_that_extends_synthetic_keeps_what_it_does_not_deny() {
+    let open = Exchange {
+        client: "203.0.113.97:50123".parse().unwrap(),
+        authority: "Ann Lee:80".to_owned(),
+        method: "BREW".to_owned(),
+        path: "/users/ann@wonderland.org".to_owned(),
+        query: Some("ann@wonderland.org=1&Ann".to_owned()),
+        request_headers: vec![
+            Header::new("content-type", "application/json"),
+            Header::new("user-agent", "curl/8 (Ann)"),
+            Header::new("authorization", "Bearer abc"),
+            Header::new("cookie", "Ann Lee=1; bare"),
+        ],
+        response_headers: vec![Header::new("set-cookie", "a=Ann; Domain=ann.org; Path=/ann")],
+        response_body: Some(b"Ann Lee".to_vec()),
+        response_bytes: 7,
+        ..with_body("application/json", r#"{"ann@wonderland.org":4111111111111111,"b":"Ann"}"#)
+    };
+    let sanitizer = custom("extends: synthetic\ndeny: { headers: [x-secret] }");
+    let mut expected = open.clone();
+    expected.route = "BREW /users/{id}".to_owned();
+    let mut planted = open;
+    planted.request_headers.push(Header::new("x-secret", "abcdef"));
+    let mut sanitized = sanitizer.exchange(planted).into_inner();
+    let denied = sanitized.request_headers.pop().unwrap();
+    assert_eq!(sanitized, expected);
+    assert!(denied.name == "x-secret" && denied.value != "abcdef");
+}
+
 #[test]
 fn a_policy_that_extends_synthetic_and_denies_is_obeyed() {
     let sanitizer = custom("extends: synthetic\ndeny: { query: [q], fields: ['$.a'] }");
