@@ -24,8 +24,22 @@ fn system(name: &str, programs: &[&str]) -> Option<PathBuf> {
     Some(workspace().join("examples").join("third-party").join(name))
 }
 
-/// Reports on a candidate and returns the report with its HTML page's path.
+/// Reports on a candidate; where other work on the machine spoiled the replay and the report says so,
+/// again, at most three times.
 fn report(folder: &Path, dataset: &Path, candidate: &str, out: &Path) -> Report {
+    let mut report = report_once(folder, dataset, candidate, &out.join("1"));
+    for attempt in ["2", "3"] {
+        let disturbed =
+            |reason: &String| reason.contains("too noisy") || reason.contains("was late");
+        if !report.reasons.iter().any(disturbed) {
+            break;
+        }
+        report = report_once(folder, dataset, candidate, &out.join(attempt));
+    }
+    report
+}
+
+fn report_once(folder: &Path, dataset: &Path, candidate: &str, out: &Path) -> Report {
     let text = |path: &Path| path.display().to_string();
     let (dataset, out) = (text(dataset), text(&out.join(candidate)));
     let baseline = text(&folder.join("system.yaml"));
