@@ -80,6 +80,25 @@ const HARMLESS_WORDS: [&str; 8] = [
 /// Telling names of things that have ids and states beside what is personal.
 const OWNERS: [&str; 6] = ["user", "users", "account", "accounts", "device", "devices"];
 
+/// Owners whose ids a replay needs: `user_id` in a body is the `{id}` of `/users/{id}`.
+const REFERRED: [&str; 3] = ["user", "account", "address"];
+
+/// What the keys of well-known services start with, whatever follows.
+const KEY_PREFIXES: [&str; 12] = [
+    "sk_",
+    "rk_",
+    "pk_live_",
+    "whsec_",
+    "ghp_",
+    "gho_",
+    "github_pat_",
+    "glpat-",
+    "xoxb-",
+    "xoxp-",
+    "AKIA",
+    "AIza",
+];
+
 /// Returns the structure of a value.
 pub(crate) fn shape_of(value: &str) -> Shape {
     if is_email(value) {
@@ -109,15 +128,18 @@ pub(crate) fn is_sensitive(value: &str) -> bool {
         Shape::Hex | Shape::Other => {}
     }
     is_phone(value)
+        || is_social_security(value)
         || is_iban(value)
         || is_secret(value)
         || is_socket_address(value)
+        || stem_of(value).is_some_and(is_sensitive)
         || value.split(|c: char| c.is_whitespace() || ",;=<>()\"'".contains(c)).any(|word| {
             word.len() < value.len()
                 && (is_email(word)
                     || is_card(word)
                     || is_jwt(word)
                     || is_phone(word)
+                    || is_social_security(word)
                     || is_iban(word)
                     || is_secret(word)
                     || is_socket_address(word)
@@ -125,9 +147,46 @@ pub(crate) fn is_sensitive(value: &str) -> bool {
         })
 }
 
+/// Says whether two words in a row are written as names are: `Ann Smith`.
+pub(crate) fn is_name_like(value: &str) -> bool {
+    let mut previous = false;
+    value.split_whitespace().any(|word| {
+        let title = is_title(word);
+        std::mem::replace(&mut previous, title) && title
+    })
+}
+
+fn is_title(word: &str) -> bool {
+    let mut chars = word.chars();
+    chars.next().is_some_and(char::is_uppercase)
+        && chars.clone().next().is_some_and(char::is_lowercase)
+        && chars.all(|c| c.is_alphabetic() || "-'’.".contains(c))
+}
+
+/// Returns a file's name without its extension, which would hide what the name is.
+fn stem_of(value: &str) -> Option<&str> {
+    let (stem, extension) = value.rsplit_once('.')?;
+    let is_extension = (1..=5).contains(&extension.len())
+        && extension.bytes().all(|byte| byte.is_ascii_alphabetic());
+    is_extension.then_some(stem)
+}
+
+/// Says whether this is a social security number of the United States: `123-45-6789`.
+fn is_social_security(value: &str) -> bool {
+    value.len() == 11
+        && value.bytes().enumerate().all(|(index, byte)| match index {
+            3 | 6 => byte == b'-',
+            _ => byte.is_ascii_digit(),
+        })
+}
+
 /// Says whether a field of this name holds something personal or secret.
 pub(crate) fn is_telling(name: &str) -> bool {
     let words = words_of(name);
+    if matches!(words.as_slice(), [.., owner, id] if id == "id" && REFERRED.contains(&owner.as_str()))
+    {
+        return false;
+    }
     let mut whole = name.to_ascii_lowercase();
     HARMLESS_WORDS.iter().for_each(|harmless| whole = whole.replace(harmless, " "));
     // Short parts count as whole words only: `pin` in `shopping` says nothing.
@@ -263,6 +322,9 @@ fn is_iban(value: &str) -> bool {
 /// Says whether a word is long and mixed enough to be a key or a token.
 fn is_secret(value: &str) -> bool {
     let word = |byte: u8| byte.is_ascii_alphanumeric() || b"-_+/=.~".contains(&byte);
+    if value.len() >= 16 && KEY_PREFIXES.iter().any(|prefix| value.starts_with(prefix)) {
+        return true;
+    }
     value.len() >= 20
         && !is_uuid(value)
         && !is_row_id(value)
@@ -373,5 +435,37 @@ mod tests {
         // The example of ISO/IEC 7812-1, annex B, and one digit off it.
         assert_eq!(luhn_sum("79927398713") % 10, 0);
         assert_ne!(luhn_sum("79927398714") % 10, 0);
+    }
+
+    #[test]
+    fn looks_behind_extensions_and_at_social_security_numbers() {
+        for value in
+            ["078-05-1120", "4111111111111111.pdf", "+491701234567.pdf", "84.23.11.231.txt"]
+        {
+            assert!(is_sensitive(value), "{value}");
+        }
+        for value in ["app.min.js", "report-2024.pdf", "SKU-00017", "1.24.0"] {
+            assert!(!is_sensitive(value), "{value}");
+        }
+    }
+
+    #[test]
+    fn takes_the_id_of_a_user_for_an_id_and_a_session_for_a_secret() {
+        for name in ["user_id", "userId", "account_id", "addressId"] {
+            assert!(!is_telling(name), "{name}");
+        }
+        for name in ["user", "username", "session_id", "device_id", "user_email"] {
+            assert!(is_telling(name), "{name}");
+        }
+        assert!(is_sensitive("sk_live_AaaaAAAaAaaaAAaaaaAA"));
+    }
+
+    #[test]
+    fn knows_names_by_their_capitals() {
+        for (value, expected) in
+            [("Ann Smith", true), ("Zoë Lee-Brückner", true), ("Ann", false), ("two words", false)]
+        {
+            assert_eq!(is_name_like(value), expected, "{value}");
+        }
     }
 }

@@ -4,7 +4,7 @@ use prophecy_core::Header;
 
 use super::Sanitizer;
 use super::target::is_plain_name;
-use crate::detector::{is_sensitive, is_telling};
+use crate::detector::{is_name_like, is_sensitive, is_telling};
 use crate::policy::Base;
 use crate::pseudonym;
 
@@ -140,7 +140,7 @@ impl Sanitizer {
             }
             let name = attribute.split('=').next().unwrap_or_default().to_ascii_lowercase();
             ["max-age", "secure", "httponly", "samesite", "expires"].contains(&name.as_str())
-                && !is_sensitive(attribute)
+                && is_harmless(attribute)
         });
         std::iter::once(self.cookie(pair.trim()))
             .chain(kept.map(str::to_owned))
@@ -152,7 +152,13 @@ impl Sanitizer {
 /// Says whether a header tells how to read a message, and holds nothing that looks personal.
 fn is_structural(name: &str, value: &str) -> bool {
     STRUCTURAL.binary_search(&name).is_ok()
-        && (!is_sensitive(value) || (name == "traceparent" && is_traceparent(value)))
+        && (is_harmless(value) || (name == "traceparent" && is_traceparent(value)))
+}
+
+/// Says whether neither a value nor a parameter of it looks personal: `name="Ann Smith"` does.
+fn is_harmless(value: &str) -> bool {
+    let parts = value.split([',', ';', '=']).map(|part| part.trim().trim_matches('"'));
+    !is_sensitive(value) && parts.into_iter().all(|part| !is_sensitive(part) && !is_name_like(part))
 }
 
 /// Says whether this is `version-trace-parent-flags` in hexadecimal (Trace Context, section 3.2).
@@ -198,5 +204,22 @@ mod tests {
             family("Mozilla/5.0 (X11; Linux x86_64; Ann's laptop) Gecko/2010 Firefox/115.0"),
             "Mozilla Gecko Firefox"
         );
+    }
+
+    #[test]
+    fn keeps_structural_headers_only_while_they_say_nothing_else() {
+        for (name, value, expected) in [
+            ("content-type", "application/json; charset=utf-8", true),
+            ("content-type", "text/plain; name=\"(555) 123-4567\"", false),
+            ("content-type", "text/plain; name=\"Ann Smith\"", false),
+            ("accept-language", "de-CH,de;q=0.9", true),
+            ("accept-language", "Ann Smith", false),
+            ("date", "Sun, 06 Nov 1994 08:49:37 GMT", true),
+            ("vary", "Accept-Encoding, Origin, Cookie", true),
+            ("server", "nginx/1.24.0 (Ubuntu)", true),
+            ("server", "078-05-1120", false),
+        ] {
+            assert_eq!(is_structural(name, value), expected, "{name}: {value}");
+        }
     }
 }
