@@ -9,8 +9,9 @@
 //!    rates from their posterior, and moves the candidate by as much as two arms of one build differ.
 //! 3. **Inner loop, what is random:** replications of both models under the same random numbers and the
 //!    same traffic, which is the captured day in other luck.
-//! 4. A claim's probability is the share of runs that break it. Its interval covers 90 % of the draws,
-//!    and never claims more than the number of runs can.
+//! 4. A claim's probability is the share of runs that break it; the risk is the share of runs in which
+//!    the change is why: without it the claim would hold, or be broken clearly less. An interval
+//!    covers 90 % of the draws, and never claims more than the number of runs can.
 //!
 //! # Source
 //!
@@ -181,13 +182,16 @@ fn claims_of(
         .enumerate()
         .map(|(index, question)| {
             let share = main.claim(index);
-            let because = deltas
+            let caused = main.caused(index).probability;
+            let mut because: Vec<String> = deltas
                 .iter()
                 .zip(undone)
-                .filter(|(_, undone)| {
-                    undone.claim(index).probability.get() + 0.1 < share.probability.get()
-                })
-                .map(|(delta, _)| delta.sentence.clone());
+                .filter(|(_, undone)| undone.caused(index).probability.get() + 0.1 < caused.get())
+                .map(|(delta, _)| delta.sentence.clone())
+                .collect();
+            if share.probability.get() > 0.5 && caused.get() < 0.5 {
+                because.push("it is broken without the change as well".to_owned());
+            }
             Claim {
                 id: question.id.clone(),
                 service: question.service.clone(),
@@ -198,17 +202,19 @@ fn claims_of(
                 bound: question.bound.clone(),
                 probability: share.probability,
                 interval: share.interval,
+                caused,
                 baseline: Quantiles::of(main.baseline_values(index)),
                 candidate: Quantiles::of(main.candidate_values(index)),
-                because: because.collect(),
+                because,
                 exchanges: question.exchanges,
             }
         })
         .collect();
     // The most costly first: by probability, then by how many requests the route gets.
     claims.sort_by(|a, b| {
+        let caused = b.caused.get().total_cmp(&a.caused.get());
         let probability = b.probability.get().total_cmp(&a.probability.get());
-        probability.then(b.exchanges[0].cmp(&a.exchanges[0])).then(a.id.cmp(&b.id))
+        caused.then(probability).then(b.exchanges[0].cmp(&a.exchanges[0])).then(a.id.cmp(&b.id))
     });
     claims
 }

@@ -23,7 +23,7 @@ pub struct Report {
     pub verdict: Verdict,
     /// Why, in sentences.
     pub reasons: Vec<String>,
-    /// The probability that any claim comes true.
+    /// The probability that any claim comes true because of the change.
     pub risk: Risk,
     /// What could be broken, the most costly first.
     pub claims: Vec<Claim>,
@@ -53,7 +53,7 @@ pub enum Verdict {
     NotEnoughEvidence,
 }
 
-/// The probability that any claim comes true.
+/// The probability that any claim comes true because of the change.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Risk {
     /// `100 · probability`, rounded.
@@ -87,6 +87,9 @@ pub struct Claim {
     pub probability: Probability,
     /// Its 90 % interval.
     pub interval: Interval,
+    /// The probability that it does so because of the change: the baseline would have kept the bound,
+    /// or the candidate is clearly worse.
+    pub caused: Probability,
     /// The metric's forecast with the baseline.
     pub baseline: Quantiles,
     /// The metric's forecast with the candidate.

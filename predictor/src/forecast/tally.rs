@@ -15,6 +15,10 @@ use crate::report::{Metric, Risk};
 /// How long a block of traffic is that may come at a neighbour's time \[ns\].
 const TRAFFIC_BLOCK_NANOS: u64 = 5_000_000_000;
 
+/// A change breaks a promise that is broken without it only where it makes things this much worse.
+const WORSE_FACTOR: f64 = 1.2;
+const WORSE_POINTS: f64 = 0.005;
+
 /// What is run.
 pub(super) struct Plan<'a> {
     pub(super) sampler: &'a Sampler<'a>,
@@ -41,6 +45,8 @@ struct Value {
     candidate: f64,
     threshold: f64,
     breached: bool,
+    /// The change is why: without it the claim would hold, or be broken clearly less.
+    caused: bool,
 }
 
 /// A share of runs with its 90 % interval.
@@ -130,7 +136,13 @@ fn value(plan: &Plan<'_>, question: &Question, runs: &Runs, index: u32) -> Value
         Limit::Times(factor) => factor * baseline,
         Limit::Plus(points) => baseline + points,
     };
-    Value { baseline, candidate, threshold, breached: candidate > threshold }
+    let breached = candidate > threshold;
+    let worse = match question.metric {
+        Metric::ErrorRate | Metric::ClientErrorRate => candidate > baseline + WORSE_POINTS,
+        _ => candidate > baseline * WORSE_FACTOR,
+    };
+    let caused = breached && (baseline <= threshold || worse);
+    Value { baseline, candidate, threshold, breached, caused }
 }
 
 /// Measures a metric on a route over all parts of what clients meet.
@@ -161,9 +173,14 @@ impl Tally {
         self.share(|values| values[index].breached)
     }
 
-    /// Returns the share of runs in which any claim came true.
+    /// Returns the share of runs in which a claim came true because of the change.
+    pub(super) fn caused(&self, index: usize) -> Share {
+        self.share(|values| values[index].caused)
+    }
+
+    /// Returns the share of runs in which any claim came true because of the change.
     pub(super) fn any(&self) -> Share {
-        self.share(|values| values.iter().any(|value| value.breached))
+        self.share(|values| values.iter().any(|value| value.caused))
     }
 
     /// Returns the median threshold of a claim.

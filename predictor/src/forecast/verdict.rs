@@ -31,10 +31,10 @@ pub(super) fn decide(
     }
     let limit = risk.max_score / 100.0;
     let certain = |claim: &&Claim| {
-        claim.probability.get() >= NEAR_CERTAIN.0 && claim.interval.lo() >= NEAR_CERTAIN.1
+        claim.caused.get() >= NEAR_CERTAIN.0 && claim.interval.lo() >= NEAR_CERTAIN.1
     };
     let bad = claims.iter().any(|claim| certain(&claim)) || risk.interval.lo() > limit;
-    let likely = || claims.iter().filter(|claim| claim.probability.get() > limit.min(0.5));
+    let likely = || claims.iter().filter(|claim| claim.caused.get() > limit.min(0.5));
     if risk.probability.get() > limit && bad {
         reasons.extend(likely().take(3).map(sentence));
         reasons.extend(claims.first().filter(|_| likely().next().is_none()).map(sentence));
@@ -43,7 +43,7 @@ pub(super) fn decide(
     if risk.probability.get() <= limit {
         let promises = claims.len();
         reasons.push(format!(
-            "{promises} claims were simulated {} and the probability that any comes true is {:.0} %, at most {:.0} %",
+            "{promises} claims were simulated {} and the probability that the change breaks any is {:.0} %, at most {:.0} %",
             "under the captured traffic,", 100.0 * risk.probability.get(), risk.max_score
         ));
         return (Verdict::Go, reasons);

@@ -11,7 +11,7 @@ use crate::report::{Report, Verdict};
 pub fn junit(report: &Report) -> String {
     let limit = report.risk.max_score / 100.0;
     let fails = |probability: f64| report.verdict == Verdict::NoGo && probability > limit;
-    let failures = report.claims.iter().filter(|claim| fails(claim.probability.get())).count();
+    let failures = report.claims.iter().filter(|claim| fails(claim.caused.get())).count();
     let errors = usize::from(report.verdict == Verdict::NotEnoughEvidence);
     let system = escape(&report.system);
     let mut xml = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
@@ -45,7 +45,7 @@ pub fn junit(report: &Report) -> String {
             100.0 * claim.interval.hi(),
             claim.because.join("\n")
         ));
-        let body = if fails(claim.probability.get()) {
+        let body = if fails(claim.caused.get()) {
             format!("<failure message=\"{}\">{words}</failure>", escape(claim.metric.words()))
         } else {
             format!("<system-out>{words}</system-out>")

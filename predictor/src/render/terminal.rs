@@ -84,6 +84,8 @@ pub fn terminal(report: &Report) -> String {
         writeln!(text, "  {reason}").expect("to a string");
     }
     write!(text, "verdict: {}", verdict_words(report.verdict)).expect("to a string");
+    // A path or a service name must not move the cursor or colour the screen.
+    text.retain(|letter| letter == '\n' || !letter.is_control());
     text
 }
 

@@ -32,6 +32,7 @@ fn claim(route: &str, metric: Metric, probability: f64) -> Claim {
         bound: "promised".to_owned(),
         probability: Probability::clamped(probability),
         interval: interval(0.8 * probability, (1.1 * probability).min(1.0)),
+        caused: Probability::clamped(probability),
         baseline: quantiles(1.0),
         candidate: quantiles(if latency { 3.0 } else { 1.0 }),
         because: vec![format!("own time of `{route}` in `web`: median 20 ms → 80 ms (+300 %)")],
@@ -187,6 +188,13 @@ fn the_page_needs_nothing_but_itself() {
         assert!(!page.contains(foreign), "the page holds `{foreign}`");
     }
     assert!(page.starts_with("<!doctype html>") && page.trim_end().ends_with("</html>"));
+}
+
+#[test]
+fn names_do_not_steer_a_terminal() {
+    let text = terminal(&report_of("town\u{9b}2J", "GET /\u{1b}[2J\u{7}bell"));
+    assert!(text.contains("bell"));
+    assert!(text.chars().all(|letter| letter == '\n' || !letter.is_control()), "{text:?}");
 }
 
 #[test]

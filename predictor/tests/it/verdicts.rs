@@ -1,10 +1,15 @@
 //! What the forecast says about changes whose effect is known.
 
+use std::time::Duration;
+
 use prophecy_predictor::outcome::settle;
 use prophecy_predictor::report::{Metric, ReadReportError};
 use prophecy_predictor::{Claim, Evidence, Report, Verdict};
 
-use crate::synthetic::{Build, ITEMS, ORDERS, evidence, evidence_of, report};
+use crate::synthetic::{Build, ITEMS, ORDERS, evidence, evidence_of, promising, report};
+
+/// Less than what production takes.
+const TIGHT: Duration = Duration::from_millis(40);
 
 fn claim<'a>(report: &'a Report, route: &str, metric: Metric) -> &'a Claim {
     let mut claims = report.claims.iter();
@@ -29,6 +34,26 @@ fn lets_a_build_pass_that_is_the_same() {
     assert!(!verdicts.contains(&Verdict::NoGo), "{verdicts:?}");
     let passed = verdicts.iter().filter(|verdict| **verdict == Verdict::Go).count();
     assert!(passed >= 9, "{verdicts:?}");
+}
+
+/// Production takes about 75 ms at the 95th percentile: a promise of 40 ms is broken with any build.
+#[test]
+fn does_not_blame_a_build_for_what_production_breaks_already() {
+    for seed in 0..12 {
+        let evidence = promising(evidence(seed, &Build::default()), TIGHT);
+        let report = report(&evidence, 2);
+        assert_ne!(report.verdict, Verdict::NoGo, "{:?}", report.reasons);
+        let late = claim(&report, ITEMS, Metric::LatencyP95);
+        assert!(late.probability.get() > 0.95 && late.caused.get() < 0.2, "{late:?}");
+        assert!(late.because.iter().any(|why| why.contains("without the change")), "{late:?}");
+    }
+}
+
+#[test]
+fn blames_a_build_that_makes_a_broken_promise_clearly_worse() {
+    let report = report(&promising(evidence(1, &slow()), TIGHT), 2);
+    assert_eq!(report.verdict, Verdict::NoGo, "{:?}", report.reasons);
+    assert!(claim(&report, ITEMS, Metric::LatencyP95).caused.get() > 0.95);
 }
 
 #[test]
