@@ -13,6 +13,7 @@ mod reader;
 mod replays;
 pub mod run;
 pub mod schema;
+pub mod trials;
 mod verification;
 mod writer;
 
@@ -21,5 +22,6 @@ pub use manifest::Manifest;
 pub use reader::{Dataset, OpenDatasetError, ReadDatasetError};
 pub use replays::{Replay, write_replays};
 pub use run::Run;
+pub use trials::TrialRecords;
 pub use verification::{Verification, verify};
 pub use writer::{DatasetOptions, DatasetWriter, WriteDatasetError};

@@ -33,7 +33,7 @@ use prophecy_simulator::Traffic;
 use thiserror::Error;
 
 use crate::evidence::Evidence;
-use crate::report::{AaCheck, Claim, EvidenceSummary, Quantiles, Report, SCHEMA};
+use crate::report::{AaCheck, Claim, EvidenceSummary, Quantiles, Report, RouteForecast, SCHEMA};
 
 use self::claims::Registered;
 use self::draw::{Change, Sampler};
@@ -145,6 +145,7 @@ pub fn forecast(
         reasons,
         risk,
         claims,
+        routes: routes_of(&registered, &main),
         differences: evidence.run.differences.clone(),
         mitigations,
         evidence: summary,
@@ -217,6 +218,20 @@ fn claims_of(
         caused.then(probability).then(b.exchanges[0].cmp(&a.exchanges[0])).then(a.id.cmp(&b.id))
     });
     claims
+}
+
+/// Returns what is foretold of each route beside the claims.
+fn routes_of(registered: &Registered, main: &Tally) -> Vec<RouteForecast> {
+    let first = registered.claims.len();
+    let forecast = |(index, question): (usize, &claims::Question)| RouteForecast {
+        service: question.service.clone(),
+        route: question.route.clone(),
+        metric: question.metric,
+        unit: question.unit.to_owned(),
+        baseline: Quantiles::of(main.baseline_values(first + index)),
+        candidate: Quantiles::of(main.candidate_values(first + index)),
+    };
+    registered.tracked.iter().enumerate().map(forecast).collect()
 }
 
 fn summary(

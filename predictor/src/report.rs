@@ -27,6 +27,8 @@ pub struct Report {
     pub risk: Risk,
     /// What could be broken, the most costly first.
     pub claims: Vec<Claim>,
+    /// What each route of the entry will look like, promised or not.
+    pub routes: Vec<RouteForecast>,
     /// How the candidate's answers differ.
     pub differences: Vec<Difference>,
     /// What could be done instead, the best first.
@@ -100,10 +102,29 @@ pub struct Claim {
     pub exchanges: [u64; 2],
 }
 
+/// What a metric of a route will be over the window; nothing is promised by it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RouteForecast {
+    /// The service.
+    pub service: String,
+    /// The route.
+    pub route: String,
+    /// What is measured.
+    pub metric: Metric,
+    /// The unit of the values.
+    pub unit: String,
+    /// The metric with the baseline.
+    pub baseline: Quantiles,
+    /// The metric with the candidate.
+    pub candidate: Quantiles,
+}
+
 /// What a claim measures over the window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Metric {
+    /// The mean latency.
+    LatencyMean,
     /// The median latency.
     LatencyP50,
     /// The 95th percentile of latency.
@@ -123,12 +144,16 @@ pub enum Metric {
 pub struct Quantiles {
     /// Where 5 % lie below.
     pub p5: f64,
+    /// Where 10 % lie below.
+    pub p10: f64,
     /// Where 25 % lie below.
     pub p25: f64,
     /// The median.
     pub p50: f64,
     /// Where 75 % lie below.
     pub p75: f64,
+    /// Where 90 % lie below.
+    pub p90: f64,
     /// Where 95 % lie below.
     pub p95: f64,
 }
@@ -270,6 +295,7 @@ impl Metric {
     /// Returns the metric in words.
     pub fn words(self) -> &'static str {
         match self {
+            Self::LatencyMean => "mean latency",
             Self::LatencyP50 => "median latency",
             Self::LatencyP95 => "p95 latency",
             Self::LatencyP99 => "p99 latency",
@@ -285,13 +311,23 @@ impl Metric {
             Self::LatencyP50 => Some(0.5),
             Self::LatencyP95 => Some(0.95),
             Self::LatencyP99 => Some(0.99),
-            Self::ErrorRate | Self::ClientErrorRate | Self::Memory => None,
+            Self::LatencyMean | Self::ErrorRate | Self::ClientErrorRate | Self::Memory => None,
+        }
+    }
+
+    /// Returns the unit of its values.
+    pub fn unit(self) -> &'static str {
+        match self {
+            Self::ErrorRate | Self::ClientErrorRate => "share",
+            Self::Memory => "MiB",
+            Self::LatencyMean | Self::LatencyP50 | Self::LatencyP95 | Self::LatencyP99 => "ms",
         }
     }
 
     /// Returns the end of a claim's name.
     pub fn slug(self) -> &'static str {
         match self {
+            Self::LatencyMean => "latency-mean",
             Self::LatencyP50 => "latency-p50",
             Self::LatencyP95 => "latency-p95",
             Self::LatencyP99 => "latency-p99",
@@ -313,7 +349,7 @@ impl Claim {
                 if percent < 9.95 { format!("{percent:.2} %") } else { format!("{percent:.1} %") }
             }
             Metric::Memory => format!("{value:.0} MiB"),
-            Metric::LatencyP50 | Metric::LatencyP95 | Metric::LatencyP99 => {
+            Metric::LatencyMean | Metric::LatencyP50 | Metric::LatencyP95 | Metric::LatencyP99 => {
                 if value < 99.5 {
                     format!("{value:.1} ms")
                 } else {
@@ -353,6 +389,7 @@ impl Quantiles {
     pub fn of(mut values: Vec<f64>) -> Self {
         values.sort_by(f64::total_cmp);
         let at = |level| prophecy_core::quantile::of_sorted(&values, level).unwrap_or(0.0);
-        Self { p5: at(0.05), p25: at(0.25), p50: at(0.5), p75: at(0.75), p95: at(0.95) }
+        let (p5, p10, p25, p50) = (at(0.05), at(0.1), at(0.25), at(0.5));
+        Self { p5, p10, p25, p50, p75: at(0.75), p90: at(0.9), p95: at(0.95) }
     }
 }

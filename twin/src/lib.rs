@@ -9,6 +9,7 @@ pub mod fit;
 pub mod launch;
 mod manifest;
 pub mod metrics;
+pub mod production;
 pub mod replay;
 pub mod run;
 mod standin;

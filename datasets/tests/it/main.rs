@@ -4,3 +4,4 @@ mod contract;
 mod damage;
 mod python;
 mod rows;
+mod trials;

@@ -14,10 +14,21 @@ const ARM_NEEDED: usize = 50;
 const LATENCY_FACTOR: f64 = 1.2;
 const RATE_POINTS: f64 = 0.005;
 
+/// What is foretold of every route that has enough exchanges.
+const TRACKED: [Metric; 5] = [
+    Metric::LatencyMean,
+    Metric::LatencyP50,
+    Metric::LatencyP95,
+    Metric::LatencyP99,
+    Metric::ErrorRate,
+];
+
 /// Claims before they have a probability.
 #[derive(Debug, Default)]
 pub(super) struct Registered {
     pub(super) claims: Vec<Question>,
+    /// What is foretold of each route beside the claims; bounded by nothing.
+    pub(super) tracked: Vec<Question>,
     /// Routes without a claim, and why.
     pub(super) not_claimed: Vec<String>,
     /// Promises that cannot be claimed about for want of exchanges.
@@ -63,6 +74,7 @@ pub(super) fn register(evidence: &Evidence) -> Registered {
             }
             continue;
         }
+        registered.track((entry, &route), counts);
         if evidence.candidate_system.slo_of(entry, &route).is_none() {
             let default = "20 % above the baseline, as nothing is promised";
             let latency = Limit::Times(LATENCY_FACTOR);
@@ -178,21 +190,37 @@ impl Registered {
         bound: &str,
         counts: [usize; 2],
     ) {
+        self.claims.push(Question::new((service, route), metric, limit, bound, counts));
+    }
+
+    fn track(&mut self, place: (&str, &str), counts: [usize; 2]) {
+        let question =
+            |metric| Question::new(place, metric, Limit::Fixed(f64::INFINITY), "none", counts);
+        self.tracked.extend(TRACKED.map(question));
+    }
+}
+
+// === impl Question ===
+
+impl Question {
+    fn new(
+        (service, route): (&str, &str),
+        metric: Metric,
+        limit: Limit,
+        bound: &str,
+        counts: [usize; 2],
+    ) -> Self {
         let place =
             if route.is_empty() { service.to_owned() } else { format!("{service}/{route}") };
-        self.claims.push(Question {
+        Self {
             id: format!("{}/{}", place.replace(' ', "-"), metric.slug()),
             service: service.to_owned(),
             route: route.to_owned(),
             metric,
             limit,
-            unit: match metric {
-                Metric::ErrorRate | Metric::ClientErrorRate => "share",
-                Metric::Memory => "MiB",
-                Metric::LatencyP50 | Metric::LatencyP95 | Metric::LatencyP99 => "ms",
-            },
+            unit: metric.unit(),
             bound: bound.to_owned(),
             exchanges: counts.map(|count| count as u64),
-        });
+        }
     }
 }

@@ -32,7 +32,7 @@ pub(super) struct Plan<'a> {
     pub(super) progress: &'a (dyn Fn(u64) + Sync),
 }
 
-/// What came of it: by draw, by replication, by claim.
+/// What came of it: by draw, by replication, by claim, and after the claims by what is tracked.
 #[derive(Debug)]
 pub(super) struct Tally {
     runs: Vec<Vec<Vec<Value>>>,
@@ -79,7 +79,7 @@ fn run_draw(plan: &Plan<'_>, index: u32) -> Vec<Vec<Value>> {
                 plan.traffic.resample(TRAFFIC_BLOCK_NANOS, &mut seed.stream(run, 0, "traffic"));
             let runs = Runs::new(plan.change, &baseline, &candidate, traffic, seed, run);
             let value = |question: &Question| value(plan, question, &runs, index);
-            plan.claims.claims.iter().map(value).collect()
+            plan.claims.claims.iter().chain(&plan.claims.tracked).map(value).collect()
         })
         .collect()
 }
@@ -155,6 +155,12 @@ fn measure(question: &Question, outcomes: &[Outcome]) -> Option<f64> {
         let mut latencies: Vec<u64> =
             routes.iter().flat_map(|route| &route.latencies_nanos).copied().collect();
         return quantile::select(&mut latencies, level).map(|nanos| nanos as f64 / 1e6);
+    }
+    if question.metric == Metric::LatencyMean {
+        let latencies = routes.iter().flat_map(|route| &route.latencies_nanos);
+        let (sum, count) =
+            latencies.fold((0.0, 0_u64), |(sum, count), nanos| (sum + *nanos as f64, count + 1));
+        return (count > 0).then(|| sum / count as f64 / 1e6);
     }
     let (mut bad, mut all) = (0, 0);
     for route in routes {

@@ -20,7 +20,8 @@ fn claim(route: &str, metric: Metric, probability: f64) -> Claim {
     let latency = metric == Metric::LatencyP95;
     let quantiles = |factor: f64| {
         let at = |value: f64| value * factor * if latency { 100.0 } else { 0.01 };
-        Quantiles { p5: at(0.8), p25: at(0.9), p50: at(1.0), p75: at(1.1), p95: at(1.2) }
+        let (p10, p90) = (at(0.85), at(1.15));
+        Quantiles { p5: at(0.8), p10, p25: at(0.9), p50: at(1.0), p75: at(1.1), p90, p95: at(1.2) }
     };
     Claim {
         id: format!("web/{}/{}", route.replace(' ', "-"), metric.slug()),
@@ -59,6 +60,7 @@ fn report_of(system: &str, route: &str) -> Report {
             claim(route, Metric::LatencyP95, 0.97),
             claim(route, Metric::ErrorRate, 0.002),
         ],
+        routes: Vec::new(),
         differences: vec![Difference {
             route: route.to_owned(),
             field: "$.price".to_owned(),

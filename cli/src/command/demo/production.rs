@@ -1,17 +1,13 @@
 //! The shop as production: started, visited, captured, stopped.
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use prophecy_anonymizer::{Policy, Sanitizer};
+use prophecy_anonymizer::Policy;
 use prophecy_core::Seed;
-use prophecy_datasets::DatasetWriter;
-use prophecy_twin::launch::{Arm, ArmOptions};
+use prophecy_twin::production::{self, ProductionOptions, StartProductionError};
 use prophecy_twin::replay::{PlannedRequest, Target, drive};
-use prophecy_twin::run::dataset_options;
 use prophecy_twin::{AllowList, LoadedSystem};
 
 use crate::exit_code::ExitCode;
@@ -39,22 +35,19 @@ impl Deployment<'_> {
         stop: &Stop,
         printer: &Printer,
     ) -> Result<(), Failure> {
-        let policy = Policy::named("replayable").expect("built in");
-        let sanitizer = Sanitizer::new(policy, key_file::ephemeral()?);
-        let writer = DatasetWriter::create(self.dataset, dataset_options("demo", &sanitizer))
-            .map_err(|error| Failure::of(ExitCode::Environment, &error))?;
         let allow = AllowList::default();
-        let arm = Arm::start(ArmOptions {
-            name: "production".to_owned(),
+        let arm = production::start(ProductionOptions {
             system: self.system,
-            writer,
-            sanitizer,
-            logs: self.logs.to_owned(),
+            dataset: self.dataset,
+            logs: self.logs,
+            policy: Policy::named("replayable").expect("built in"),
+            key: key_file::ephemeral()?,
             allow: &allow,
-            standins: BTreeMap::new(),
-            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         });
-        let arm = arm.await?;
+        let arm = arm.await.map_err(|error| match error {
+            StartProductionError::Create(error) => Failure::of(ExitCode::Environment, &error),
+            StartProductionError::Start(error) => Failure::from(error),
+        })?;
         let target = Target { name: "production".to_owned(), address: arm.entry() };
         let plan = Arc::new(requests.to_vec());
         let bar = progress::bar(printer, label, plan.len() as u64, "requests");
