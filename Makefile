@@ -2,7 +2,7 @@
 
 DEMO_OUT ?= prophecy-demo
 
-.PHONY: demo test lint bench
+.PHONY: demo test lint trials
 
 demo:
 	@.ci/require 'the demo' gcc libc6-dev make
@@ -20,3 +20,12 @@ test:
 lint:
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+# Draws deployments, forecasts each, carries it out for real, and prints the scoreboard. An interrupted
+# campaign goes on where it was: `make trials N=20 SEED=1`.
+N ?= 20
+SEED ?= 1
+trials:
+	@.ci/require 'the trials' gcc libc6-dev make
+	cargo build --release --locked -p prophecy-cli -p mesh -p prophecy-trials
+	target/release/trials run --count $(N) --seed $(SEED)

@@ -44,6 +44,8 @@ pub(crate) enum Command {
     Report(ReportArguments),
     /// Answer go or no-go for a report, by exit code
     Gate(GateArguments),
+    /// Say how true forecasts were, from deployments really carried out
+    Accuracy(AccuracyArguments),
     /// Forecast two deployments of a sample shop, carry them out, compare
     Demo(DemoArguments),
     /// Print a completion script for a shell
@@ -265,6 +267,23 @@ pub(crate) struct GateArguments {
     /// The highest risk score that may pass, 0 to 100
     #[arg(long, default_value_t = 20.0, value_name = "SCORE", value_parser = risk_score)]
     pub(crate) max_risk: f64,
+}
+
+/// Arguments of `accuracy`.
+#[derive(Debug, Args)]
+pub(crate) struct AccuracyArguments {
+    /// The records: a campaign of trials, or a folder of campaigns
+    #[arg(default_value = "datasets/trials", value_name = "FOLDER")]
+    pub(crate) records: PathBuf,
+    /// Score only what this commit forecast; its first digits are enough; may be repeated
+    #[arg(long, value_name = "COMMIT")]
+    pub(crate) commit: Vec<String>,
+    /// Write the scoreboard as a page as well
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
+    /// The seed of the resampling that intervals come from
+    #[arg(long, default_value_t = 7, value_name = "NUMBER")]
+    pub(crate) seed: u64,
 }
 
 /// Arguments of `demo`.

@@ -4,6 +4,7 @@ use prophecy_anonymizer::ReadPolicyError;
 use prophecy_capture::agent::{CapturePcapError, CaptureProxyError};
 use prophecy_capture::pcap::ReadCaptureError;
 use prophecy_datasets::run::ReadRunError;
+use prophecy_datasets::trials::ReadTrialsError;
 use prophecy_datasets::{OpenDatasetError, ReadDatasetError};
 use prophecy_predictor::forecast::ForecastError;
 use prophecy_simulator::model::ReadModelError;
@@ -35,6 +36,16 @@ impl From<ReadDatasetError> for Failure {
     fn from(error: ReadDatasetError) -> Self {
         Self::of(ExitCode::Environment, &error)
             .hint("see what is left of it with `prophecy dataset verify`")
+    }
+}
+
+impl From<ReadTrialsError> for Failure {
+    fn from(error: ReadTrialsError) -> Self {
+        let code = match &error {
+            ReadTrialsError::Read { .. } | ReadTrialsError::Nothing { .. } => ExitCode::Environment,
+            ReadTrialsError::Content { .. } => ExitCode::Usage,
+        };
+        Self::of(code, &error).hint("make records with `make trials`")
     }
 }
 

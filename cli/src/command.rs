@@ -1,5 +1,6 @@
 //! One module per command; each turns arguments into calls and results into text.
 
+mod accuracy;
 mod capture;
 mod completions;
 mod dataset;
@@ -30,6 +31,7 @@ pub(crate) fn run(command: Command, printer: &Printer) -> Result<ExitCode, Failu
         Command::Simulate(arguments) => simulate::run(&arguments, printer),
         Command::Report(arguments) => report::run(&arguments, printer),
         Command::Gate(arguments) => gate::run(&arguments, printer),
+        Command::Accuracy(arguments) => accuracy::run(&arguments, printer),
         Command::Demo(arguments) => demo::run(&arguments, printer),
         Command::Completions { shell } => {
             completions::run(shell, printer);

@@ -1,5 +1,6 @@
 //! Renderings of a report: pure functions from a [`Report`] to text.
 
+pub mod accuracy;
 mod html;
 mod junit;
 mod markdown;

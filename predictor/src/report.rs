@@ -229,6 +229,8 @@ pub struct RouteFidelity {
     pub captured_ms: [f64; 3],
     /// The same as simulated \[ms\].
     pub simulated_ms: [f64; 3],
+    /// What simulated runs of other draws come to, without the outermost \[ms\].
+    pub range_ms: [[f64; 2]; 3],
 }
 
 /// Why a report was refused.

@@ -75,24 +75,21 @@ impl Campaign {
             let folder = out.join(format!("{index:04}"));
             let path = folder.join("result.json");
             let trial = format!("{}/{index:04}", identity.name);
-            let result = match fs::read(&path) {
-                Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| {
-                    CampaignError::Content { path: path.clone(), message: error.to_string() }
-                })?,
-                Err(_) => {
-                    let given = entries.as_ref().map(|entries| entries[index].as_path());
-                    let Some(mut result) = self.attempt(&trial, index, &folder, given).await else {
-                        return Err(CampaignError::Interrupted { done: index, all });
-                    };
-                    result.deployment.campaign.clone_from(&identity.name);
-                    result.deployment.commit.clone_from(&identity.commit);
-                    result.deployment.machine.clone_from(&identity.machine);
-                    result.deployment.seed = self.seed;
-                    let text = serde_json::to_vec_pretty(&result).expect("plain data");
-                    write_whole(&path, &text).map_err(file(&path))?;
-                    println!("{}", line(&result, index + 1, all));
-                    result
-                }
+            let result = if let Ok(bytes) = fs::read(&path) {
+                serde_json::from_slice(&bytes).map_err(|error| CampaignError::Content {
+                    path: path.clone(),
+                    message: error.to_string(),
+                })?
+            } else {
+                let given = entries.as_ref().map(|entries| entries[index].as_path());
+                let Some(mut result) = self.attempt(&trial, index, &folder, given).await else {
+                    return Err(CampaignError::Interrupted { done: index, all });
+                };
+                identity.sign(&mut result.deployment);
+                let text = serde_json::to_vec_pretty(&result).expect("plain data");
+                write_whole(&path, &text).map_err(file(&path))?;
+                println!("{}", line(&result, index + 1, all));
+                result
             };
             results.push(result);
             gather(&results).write(&records).map_err(file(&records))?;
@@ -163,6 +160,18 @@ impl Campaign {
         };
         let name = format!("{commit}-{what}");
         Identity { name, seed: self.seed, commit, machine: machine::describe() }
+    }
+}
+
+// === impl Identity ===
+
+impl Identity {
+    /// Writes into a record what campaign it is of.
+    fn sign(&self, deployment: &mut Deployment) {
+        deployment.campaign.clone_from(&self.name);
+        deployment.commit.clone_from(&self.commit);
+        deployment.machine.clone_from(&self.machine);
+        deployment.seed = self.seed;
     }
 }
 

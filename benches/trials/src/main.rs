@@ -4,6 +4,8 @@
 //! forecasts a change with the `prophecy` program; deploys the change; and measures what came of it.
 //! The records are read by `prophecy accuracy`.
 
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program of its own")]
+
 mod betting;
 mod campaign;
 mod catalogue;

@@ -131,8 +131,8 @@ fn front(topology: &str, children: &[String], stream: &mut Philox) -> ServicePla
         route("POST", "/orders", 0.33, vec![call(&children[0])]),
         route("GET", "/about", 0.22, Vec::new()),
     ];
-    let cache = cached.then(|| CachePlan { capacity: 200, hold_millis: 4_000 });
-    ServicePlan { routes, cache, ..ServicePlan::default() }
+    let cache = cached.then_some(CachePlan { capacity: 200, hold_millis: 4_000 });
+    ServicePlan { cache, routes, ..ServicePlan::default() }
 }
 
 /// Gives one service work for its processor.

@@ -75,7 +75,7 @@ pub(crate) fn run(arguments: &SimulateArguments, printer: &Printer) -> Result<Ex
         |index| {
             let drawn = match arguments.rate {
                 Some(rate) => poisson(arguments, &model, rate, seed, index),
-                None => known.resample(5_000_000_000, &mut seed.stream(index, 0, "traffic")),
+                None => known.resample(&mut seed.stream(index, 0, "traffic")),
             };
             let drawn = CompiledTraffic::new(&compiled.known(&drawn), &compiled)
                 .expect("unknown routes were left out");

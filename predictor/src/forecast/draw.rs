@@ -117,17 +117,7 @@ impl<'a> Sampler<'a> {
             baseline: resample(&self.baseline, &chosen),
             candidate: resample(&evidence.candidate, &chosen),
         };
-        self.models(&data, Some(index), change)
-    }
-
-    /// Returns both models without drawing anything.
-    pub(super) fn point(&self) -> Draw {
-        let data = Resampled {
-            production: self.evidence.production.clone(),
-            baseline: self.baseline.clone(),
-            candidate: self.evidence.candidate.clone(),
-        };
-        self.models(&data, None, &Change::default())
+        self.models(&data, index, change)
     }
 
     /// Draws the memory of a service after an hour \[MiB\]: with the baseline, and with the candidate.
@@ -156,13 +146,13 @@ impl<'a> Sampler<'a> {
         let candidate = memory::client_errors(&self.evidence.candidate, entry, route);
         let mut stream =
             self.seed.stream(index, prophecy_core::random::fnv1a(route), "client errors");
-        let (before, after) = rates(baseline, candidate, Some(&mut stream));
+        let (before, after) = rates(baseline, candidate, &mut stream);
         let undone = change.undo.contains(&Part::ClientErrors(route.to_owned()));
         let exposed = if undone { 0.0 } else { change.exposure.unwrap_or(1.0) };
         (before, before + exposed * (after - before))
     }
 
-    fn models(&self, data: &Resampled, index: Option<u32>, change: &Change) -> Draw {
+    fn models(&self, data: &Resampled, index: u32, change: &Change) -> Draw {
         let evidence = self.evidence;
         let arms = model_of(&data.baseline, &evidence.system);
         let mut candidate_arm = model_of(&data.candidate, &evidence.candidate_system);
@@ -207,10 +197,9 @@ impl<'a> Sampler<'a> {
                     None => target.pools.remove(to),
                 };
             }
-            let factor = index.map_or(1.0, |index| {
-                let entity = prophecy_core::random::fnv1a(&name);
-                (self.noise * self.seed.stream(index, entity, "noise of an arm").normal()).exp()
-            });
+            let entity = prophecy_core::random::fnv1a(&name);
+            let mut noise = self.seed.stream(index, entity, "noise of an arm");
+            let factor = (self.noise * noise.normal()).exp();
             for (route, model) in station.routes {
                 let parts = Parts { service: &name, route: &route, factor, index, change };
                 let before = before.and_then(|before| before.routes.get(&route));
@@ -272,7 +261,7 @@ impl<'a> Sampler<'a> {
             if changed_calls && !undo.contains(&Part::Calls(place.0.clone(), place.1.clone())) {
                 after.calls.clone()
             } else {
-                known.calls.clone()
+                with_spread_of(&known.calls, &after.calls)
             };
         let undone = undo.contains(&Part::Failure(place.0, place.1));
         let failure = self.failure(parts.service, parts.route, parts.index, undone).1;
@@ -280,27 +269,27 @@ impl<'a> Sampler<'a> {
     }
 
     /// Draws the own failure rate of a route in production: with the baseline, and with the candidate.
-    fn failure(&self, service: &str, route: &str, index: Option<u32>, undone: bool) -> (f64, f64) {
+    fn failure(&self, service: &str, route: &str, index: u32, undone: bool) -> (f64, f64) {
         // Counts are those of the evidence: their uncertainty is the posterior's, not the blocks'.
         let evidence = self.evidence;
         let count = |observations: &Observations| own_failures(observations, service, route);
         let (arms, candidate, production) =
             (count(&self.baseline), count(&evidence.candidate), count(&evidence.production));
         let entity = prophecy_core::random::fnv1a(&format!("{service}/{route}"));
-        let mut stream = index.map(|index| self.seed.stream(index, entity, "failures"));
-        let (before, after) = rates(arms, candidate, stream.as_mut());
+        let mut stream = self.seed.stream(index, entity, "failures");
+        let (before, after) = rates(arms, candidate, &mut stream);
         let known =
             if production.1 == 0 || (self.entry_only && service == self.evidence.system.entry) {
                 before
             } else {
                 // Production and the baseline run the same build: one rate, unless they clearly differ.
-                rates(production, arms, stream.as_mut()).0
+                rates(production, arms, &mut stream).0
             };
         let moved = if undone { known } else { (known + after - before).clamp(0.0, 1.0) };
         (known, moved)
     }
 
-    fn draw_failures(&self, model: &mut Model, index: Option<u32>) {
+    fn draw_failures(&self, model: &mut Model, index: u32) {
         for (service, station) in &mut model.services {
             for (route, model) in &mut station.routes {
                 model.failure = self.failure(service, route, index, true).0;
@@ -314,23 +303,17 @@ struct Parts<'a> {
     service: &'a str,
     route: &'a str,
     factor: f64,
-    index: Option<u32>,
+    index: u32,
     change: &'a Change,
 }
 
 /// Draws two rates from their posteriors (Jeffreys), one for both unless the counts clearly differ.
-///
-/// Without a stream, returns the posterior means.
-fn rates(a: (u64, u64), b: (u64, u64), stream: Option<&mut Philox>) -> (f64, f64) {
+fn rates(a: (u64, u64), b: (u64, u64), stream: &mut Philox) -> (f64, f64) {
     let same = a.1 == 0
         || b.1 == 0
         || fisher_greater(a.0, a.1, b.0, b.1).min(fisher_greater(b.0, b.1, a.0, a.1))
             > SAME_RATE / 2.0;
     let both = (a.0 + b.0, a.1 + b.1);
-    let Some(stream) = stream else {
-        let share = |(count, of): (u64, u64)| if of == 0 { 0.0 } else { count as f64 / of as f64 };
-        return if same { (share(both), share(both)) } else { (share(a), share(b)) };
-    };
     let mut draw =
         |(count, of): (u64, u64)| stream.beta(count as f64 + 0.5, (of - count) as f64 + 0.5);
     if same {
@@ -447,6 +430,19 @@ pub(super) fn calls_differ(before: &[CallModel], after: &[CallModel]) -> bool {
         distance / 2.0 > SAME_CALLS
     };
     before.iter().any(|call| differs(call, after)) || after.iter().any(|call| differs(call, before))
+}
+
+/// Returns known calls, with what becomes of a failed one as the candidate showed it: where nothing failed
+/// before, nobody could know that the caller copes.
+fn with_spread_of(known: &[CallModel], after: &[CallModel]) -> Vec<CallModel> {
+    let mut calls = known.to_vec();
+    for call in &mut calls {
+        let same = |other: &&CallModel| other.service == call.service && other.route == call.route;
+        if let Some(shown) = after.iter().find(same).filter(|other| other.failure_spreads < 1.0) {
+            call.failure_spreads = shown.failure_spreads;
+        }
+    }
+    calls
 }
 
 /// Drops calls to routes that a model does not have.

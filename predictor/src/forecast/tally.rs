@@ -12,9 +12,6 @@ use super::claims::{Limit, Question, Registered};
 use super::draw::{Change, Sampler};
 use crate::report::{Metric, Risk};
 
-/// How long a block of traffic is that may come at a neighbour's time \[ns\].
-const TRAFFIC_BLOCK_NANOS: u64 = 5_000_000_000;
-
 /// A change breaks a promise that is broken without it only where it makes things this much worse.
 const WORSE_FACTOR: f64 = 1.2;
 const WORSE_POINTS: f64 = 0.005;
@@ -44,7 +41,6 @@ struct Value {
     baseline: f64,
     candidate: f64,
     threshold: f64,
-    breached: bool,
     /// The change is why: without it the claim would hold, or be broken clearly less.
     caused: bool,
 }
@@ -75,8 +71,7 @@ fn run_draw(plan: &Plan<'_>, index: u32) -> Vec<Vec<Value>> {
     (0..plan.replications)
         .map(|nth| {
             let run = index * plan.replications + nth;
-            let traffic =
-                plan.traffic.resample(TRAFFIC_BLOCK_NANOS, &mut seed.stream(run, 0, "traffic"));
+            let traffic = plan.traffic.resample(&mut seed.stream(run, 0, "traffic"));
             let runs = Runs::new(plan.change, &baseline, &candidate, traffic, seed, run);
             let value = |question: &Question| value(plan, question, &runs, index);
             plan.claims.claims.iter().chain(&plan.claims.tracked).map(value).collect()
@@ -136,13 +131,13 @@ fn value(plan: &Plan<'_>, question: &Question, runs: &Runs, index: u32) -> Value
         Limit::Times(factor) => factor * baseline,
         Limit::Plus(points) => baseline + points,
     };
-    let breached = candidate > threshold;
+    let exceeded = candidate > threshold;
     let worse = match question.metric {
         Metric::ErrorRate | Metric::ClientErrorRate => candidate > baseline + WORSE_POINTS,
         _ => candidate > baseline * WORSE_FACTOR,
     };
-    let caused = breached && (baseline <= threshold || worse);
-    Value { baseline, candidate, threshold, breached, caused }
+    let caused = exceeded && (baseline <= threshold || worse);
+    Value { baseline, candidate, threshold, caused }
 }
 
 /// Measures a metric on a route over all parts of what clients meet.
@@ -174,9 +169,11 @@ fn measure(question: &Question, outcomes: &[Outcome]) -> Option<f64> {
 // === impl Tally ===
 
 impl Tally {
-    /// Returns the share of runs in which a claim came true.
+    /// Returns the share of runs in which a claim came true, as an outcome will settle it: by the
+    /// registered threshold, since nobody will know what the baseline would have done that day.
     pub(super) fn claim(&self, index: usize) -> Share {
-        self.share(|values| values[index].breached)
+        let threshold = self.threshold(index);
+        self.share(|values| values[index].candidate > threshold)
     }
 
     /// Returns the share of runs in which a claim came true because of the change.
@@ -206,13 +203,13 @@ impl Tally {
         self.runs.iter().flatten().map(|values| of(&values[index])).collect()
     }
 
-    fn share(&self, breached: impl Fn(&[Value]) -> bool) -> Share {
+    fn share(&self, came_true: impl Fn(&[Value]) -> bool) -> Share {
         let mut by_draw: Vec<f64> = Vec::with_capacity(self.runs.len());
         let (mut count, mut all) = (0, 0);
         for draw in &self.runs {
-            let breaches = draw.iter().filter(|values| breached(values)).count() as u64;
-            by_draw.push(breaches as f64 / draw.len().max(1) as f64);
-            count += breaches;
+            let true_runs = draw.iter().filter(|values| came_true(values)).count() as u64;
+            by_draw.push(true_runs as f64 / draw.len().max(1) as f64);
+            count += true_runs;
             all += draw.len() as u64;
         }
         by_draw.sort_by(f64::total_cmp);

@@ -1,7 +1,7 @@
 //! The verdict: `go` only on positive evidence, `no_go` only on positive evidence.
 
 use super::claims::Registered;
-use crate::report::{Claim, EvidenceSummary, Risk, Verdict};
+use crate::report::{Claim, EvidenceSummary, Metric, Risk, Verdict};
 
 /// Two arms of one build may differ this much, relatively; more hides any change worth seeing.
 pub(super) const NOISE_LIMIT: f64 = 0.25;
@@ -22,7 +22,23 @@ pub(super) fn decide(
     evidence: &EvidenceSummary,
     registered: &Registered,
 ) -> (Verdict, Vec<String>) {
+    let certain = |claim: &&Claim| {
+        claim.caused.get() >= NEAR_CERTAIN.0 && claim.interval.lo() >= NEAR_CERTAIN.1
+    };
     let mut reasons = missing(evidence, registered);
+    // Failures were counted in the arms; no model of queues can take them back.
+    let counted = |claim: &&Claim| {
+        matches!(claim.metric, Metric::ErrorRate | Metric::ClientErrorRate) && certain(claim)
+    };
+    if reasons.is_empty()
+        && !evidence.fidelity.passed
+        && let Some(claim) = claims.iter().find(counted)
+    {
+        return (Verdict::NoGo, vec![sentence(claim), unfaithful(evidence)]);
+    }
+    if !evidence.fidelity.passed {
+        reasons.push(unfaithful(evidence));
+    }
     if claims.is_empty() {
         reasons.push("no claim could be made: too few exchanges on every route".to_owned());
     }
@@ -30,9 +46,6 @@ pub(super) fn decide(
         return (Verdict::NotEnoughEvidence, reasons);
     }
     let limit = risk.max_score / 100.0;
-    let certain = |claim: &&Claim| {
-        claim.caused.get() >= NEAR_CERTAIN.0 && claim.interval.lo() >= NEAR_CERTAIN.1
-    };
     let bad = claims.iter().any(|claim| certain(&claim)) || risk.interval.lo() > limit;
     let likely = || claims.iter().filter(|claim| claim.caused.get() > limit.min(0.5));
     if risk.probability.get() > limit && bad {
@@ -59,7 +72,7 @@ pub(super) fn decide(
     (Verdict::NotEnoughEvidence, reasons)
 }
 
-/// Says what is missing for any answer.
+/// Says what is missing for any answer, whatever the model is worth.
 fn missing(evidence: &EvidenceSummary, registered: &Registered) -> Vec<String> {
     let mut missing = Vec::new();
     for promise in &registered.promises_without_evidence {
@@ -81,13 +94,14 @@ fn missing(evidence: &EvidenceSummary, registered: &Registered) -> Vec<String> {
             100.0 * evidence.aa.noise
         ));
     }
-    if !evidence.fidelity.passed {
-        missing.push(format!(
-            "the model does not reproduce the captured present: median error {:.0} %",
-            100.0 * evidence.fidelity.error
-        ));
-    }
     missing
+}
+
+fn unfaithful(evidence: &EvidenceSummary) -> String {
+    format!(
+        "the model does not reproduce the captured present: median error {:.0} %",
+        100.0 * evidence.fidelity.error
+    )
 }
 
 fn sentence(claim: &Claim) -> String {

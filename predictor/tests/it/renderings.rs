@@ -92,6 +92,7 @@ fn report_of(system: &str, route: &str) -> Report {
                     exchanges: 160,
                     captured_ms: [52.0, 75.0, 90.0],
                     simulated_ms: [51.0, 77.0, 95.0],
+                    range_ms: [[48.0, 54.0], [70.0, 84.0], [82.0, 110.0]],
                 }],
             },
             deltas: vec![format!("own time of `{route}` in `web`: median 20 ms → 80 ms (+300 %)")],

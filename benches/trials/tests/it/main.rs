@@ -1,0 +1,3 @@
+//! Campaigns on real processes: somebody else's catalogue, and an interruption.
+
+mod campaigns;
