@@ -16,6 +16,7 @@ mod relay;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use thiserror::Error;
@@ -36,8 +37,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 pub struct MirrorOptions {
     /// The address to listen on; port 0 takes a free one.
     pub listen: SocketAddr,
-    /// The address of the service behind the proxy.
-    pub upstream: SocketAddr,
+    /// The instances of the service behind the proxy; connections go to them in turn.
+    pub upstreams: Vec<SocketAddr>,
     /// The name of the calling service, or `client`.
     pub source: String,
     /// The name of the called service.
@@ -105,6 +106,8 @@ enum Phase {
 #[derive(Debug)]
 struct Edge {
     options: MirrorOptions,
+    /// Connections accepted so far.
+    turn: AtomicUsize,
     recorder: Recorder,
 }
 
@@ -115,7 +118,11 @@ impl Mirror {
     ///
     /// # Errors
     ///
-    /// [`StartMirrorError`] if the address is taken, or is that of the upstream.
+    /// [`StartMirrorError`] if the address is taken, or is that of an upstream.
+    ///
+    /// # Panics
+    ///
+    /// If there is no upstream.
     pub async fn start(
         options: MirrorOptions,
         recorder: Recorder,
@@ -128,15 +135,20 @@ impl Mirror {
     /// # Errors
     ///
     /// As [`Mirror::start`].
+    ///
+    /// # Panics
+    ///
+    /// If there is no upstream.
     pub async fn bind(options: MirrorOptions) -> Result<BoundMirror, StartMirrorError> {
-        let MirrorOptions { listen, upstream, ref destination, .. } = options;
+        let MirrorOptions { listen, ref upstreams, ref destination, .. } = options;
+        assert!(!upstreams.is_empty(), "a proxy stands in front of something");
         let fail = |source| {
             let destination = destination.clone();
             StartMirrorError::Listen { destination, listen, source }
         };
         let listener = TcpListener::bind(listen).await.map_err(fail)?;
         let address = listener.local_addr().map_err(fail)?;
-        if leads_back(address, upstream) {
+        if upstreams.iter().any(|upstream| leads_back(address, *upstream)) {
             let destination = destination.clone();
             return Err(StartMirrorError::Loop { destination, listen: address });
         }
@@ -177,9 +189,19 @@ impl BoundMirror {
     pub fn serve(self, recorder: Recorder) -> Mirror {
         let Self { listener, address, options } = self;
         let (phase, phases) = watch::channel(Phase::Open);
-        let edge = Arc::new(Edge { options, recorder });
+        let edge = Arc::new(Edge { options, turn: AtomicUsize::new(0), recorder });
         let accepting = tokio::spawn(accept_until_stopped(listener, edge, phases));
         Mirror { address, phase, accepting }
+    }
+}
+
+// === impl Edge ===
+
+impl Edge {
+    /// Returns the instance whose turn it is.
+    fn upstream(&self) -> SocketAddr {
+        let upstreams = &self.options.upstreams;
+        upstreams[self.turn.fetch_add(1, Ordering::SeqCst) % upstreams.len()]
     }
 }
 

@@ -26,7 +26,9 @@ mod fidelity;
 mod memory;
 mod mitigation;
 mod tally;
+mod unchanged;
 mod verdict;
+mod workers;
 
 use prophecy_core::{Probability, Seed};
 use prophecy_simulator::Traffic;

@@ -33,6 +33,8 @@ pub struct ServiceObservations {
     pub workers: Workers,
     /// The most calls at once to each destination, where that limit was seen to bind.
     pub pools: BTreeMap<String, u32>,
+    /// The most requests that one instance had at once, waiting or not.
+    pub most_at_once: u32,
     /// Visits by route, by time.
     pub routes: BTreeMap<String, Vec<Visit>>,
     /// Resident memory over time.

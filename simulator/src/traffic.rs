@@ -18,7 +18,7 @@ const BLOCKS: u64 = 32;
 const BLOCK_NANOS: (u64, u64) = (500_000_000, 5_000_000_000);
 
 /// How many blocks away a block may come from.
-const REACH: u64 = 4;
+const REACH: u64 = 2;
 
 // === impl Traffic ===
 

@@ -100,7 +100,14 @@ fn observe_service(
     let indices: Vec<usize> =
         (0..usable.len()).filter(|index| usable[*index].destination == name).collect();
     let visits: Vec<&Exchange> = indices.iter().map(|index| usable[*index]).collect();
-    let queueing = queue::separate(&visits, declared);
+    let until_call: Vec<Option<u64>> = indices
+        .iter()
+        .map(|index| {
+            let first = links.calls_of(*index).map(|call| usable[call].started_at).min()?;
+            Some(first.nanos_since(usable[*index].started_at))
+        })
+        .collect();
+    let queueing = queue::separate(&visits, &until_call, declared);
     notes.extend(queueing.note(name));
     let mut routes: BTreeMap<String, Vec<Visit>> = BTreeMap::new();
     let mut waits: BTreeMap<String, Vec<bool>> = BTreeMap::new();
@@ -139,6 +146,7 @@ fn observe_service(
     ServiceObservations {
         workers: queueing.workers,
         pools: pools.limits,
+        most_at_once: queueing.most_at_once,
         routes,
         memory: Vec::new(),
         cpu_nanos_per_request: None,

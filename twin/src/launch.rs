@@ -23,7 +23,7 @@ use crate::allow_list::AllowList;
 use crate::manifest::LoadedSystem;
 use crate::metrics::Sampler;
 
-use self::placeholder::{Places, UnknownPlaceholderError};
+use self::placeholder::{Own, Places, UnknownPlaceholderError};
 use self::process::Process;
 use self::reaper::Reaper;
 
@@ -45,10 +45,21 @@ pub struct ArmOptions<'a> {
     pub logs: PathBuf,
     /// Where traffic may be sent.
     pub allow: &'a AllowList,
+    /// How many instances of each service are run.
+    pub instances: Instances,
     /// Services that stand in for dependencies.
     pub standins: BTreeMap<String, SocketAddr>,
     /// Where the proxy in front of the entry listens; port 0 takes a free one.
     pub listen: SocketAddr,
+}
+
+/// How many instances of each service are run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Instances {
+    /// One, as in a twin.
+    One,
+    /// As many as the manifest says, as in production; connections go to them in turn.
+    Declared,
 }
 
 /// A running arm. Dropping it ends its processes.
@@ -149,27 +160,28 @@ impl Arm {
     ///
     /// [`StartArmError`]; whatever was started by then is ended.
     pub async fn start(options: ArmOptions<'_>) -> Result<Self, StartArmError> {
-        let ArmOptions { name, system, writer, sanitizer, logs, allow, standins, listen } = options;
+        let ArmOptions { name, system, writer, sanitizer, logs, allow, .. } = options;
         let prepare = |path: PathBuf| move |source| StartArmError::Prepare { path, source };
         fs::create_dir_all(&logs).map_err(prepare(logs.clone()))?;
         let data = tempfile::tempdir().map_err(prepare(std::env::temp_dir()))?;
         let recording = RecordingOptions { tap: None, ..RecordingOptions::default() };
         let (recorder, recording) = Recording::start(writer, sanitizer, recording);
-        let mut addresses = service_addresses(system, allow)?;
-        addresses.extend(standins);
+        let mut addresses = service_addresses(system, allow, options.instances)?;
+        addresses.extend(options.standins.into_iter().map(|(name, at)| (name, vec![at])));
         let mut mirrors = Vec::new();
-        let mut places = Places::new(&addresses, data.path());
+        let first = addresses.iter().map(|(name, instances)| (name.clone(), instances[0]));
+        let mut places = Places::new(first.collect());
         for (source, service) in &system.system.services {
             for destination in placeholder::urls_in(service) {
                 let Some(upstream) = addresses.get(&destination) else { continue };
                 let any = SocketAddr::from(([127, 0, 0, 1], 0));
-                let mirror = mirror(any, *upstream, source, &destination, &recorder).await?;
+                let mirror = mirror(any, upstream, source, &destination, &recorder).await?;
                 places.edge(source, &destination, mirror.address());
                 mirrors.push(mirror);
             }
         }
         let entry = &system.system.entry;
-        let front = mirror(listen, addresses[entry], "client", entry, &recorder).await?;
+        let front = mirror(options.listen, &addresses[entry], "client", entry, &recorder).await?;
         let entry = front.address();
         mirrors.push(front);
 
@@ -177,17 +189,21 @@ impl Arm {
         let mut processes = Vec::new();
         for service in placeholder::callees_first(&system.system) {
             let Some(run) = &system.system.services[&service].run else { continue };
-            let port = addresses[&service].port();
-            let folder = data.path().join(&service);
-            fs::create_dir(&folder).map_err(prepare(folder.clone()))?;
-            let filled = places.fill(&service, run, port).map_err(|source| {
-                StartArmError::Placeholder { service: service.clone(), source }
-            })?;
-            let log = logs.join(format!("{service}.log"));
-            let process = Process::start(&service, filled, &system.folder, log, &mut reaper)?;
-            processes.push(process);
-            let process = processes.last_mut().expect("just pushed");
-            ready::wait(process, &run.ready, addresses[&service]).await?;
+            for (index, address) in addresses[&service].iter().enumerate() {
+                let name =
+                    if index == 0 { service.clone() } else { format!("{service}-{}", index + 1) };
+                let folder = data.path().join(&name);
+                fs::create_dir(&folder).map_err(prepare(folder.clone()))?;
+                let own = Own { port: address.port(), data: &folder };
+                let filled = places.fill(&service, run, &own).map_err(|source| {
+                    StartArmError::Placeholder { service: service.clone(), source }
+                })?;
+                let log = logs.join(format!("{name}.log"));
+                let process = Process::start(&service, filled, &system.folder, log, &mut reaper)?;
+                processes.push(process);
+                let process = processes.last_mut().expect("just pushed");
+                ready::wait(process, &run.ready, *address).await?;
+            }
         }
         let roots = processes.iter().map(|process| (process.service().to_owned(), process.id()));
         let sampler = Sampler::start(name, roots.collect(), recorder);
@@ -234,17 +250,20 @@ impl Arm {
 fn service_addresses(
     system: &LoadedSystem,
     allow: &AllowList,
-) -> Result<BTreeMap<String, SocketAddr>, StartArmError> {
+    instances: Instances,
+) -> Result<BTreeMap<String, Vec<SocketAddr>>, StartArmError> {
     let mut addresses = BTreeMap::new();
     for (name, service) in &system.system.services {
-        let address = match &service.url {
-            None => SocketAddr::from((
-                [127, 0, 0, 1],
-                process::free_port().ok_or(StartArmError::NoPort)?,
-            )),
-            Some(url) => resolve(name, url, allow)?,
+        let free = || {
+            let port = process::free_port().ok_or(StartArmError::NoPort)?;
+            Ok(SocketAddr::from(([127, 0, 0, 1], port)))
         };
-        addresses.insert(name.clone(), address);
+        let count = if instances == Instances::One { 1 } else { service.replicas };
+        let found = match &service.url {
+            None => (0..count).map(|_| free()).collect::<Result<_, _>>()?,
+            Some(url) => vec![resolve(name, url, allow)?],
+        };
+        addresses.insert(name.clone(), found);
     }
     Ok(addresses)
 }
@@ -265,14 +284,14 @@ fn resolve(name: &str, url: &str, allow: &AllowList) -> Result<SocketAddr, Start
 
 async fn mirror(
     listen: SocketAddr,
-    upstream: SocketAddr,
+    upstreams: &[SocketAddr],
     source: &str,
     destination: &str,
     recorder: &Recorder,
 ) -> Result<Mirror, StartArmError> {
     let options = MirrorOptions {
         listen,
-        upstream,
+        upstreams: upstreams.to_vec(),
         source: source.to_owned(),
         destination: destination.to_owned(),
         body_limit: BODY_LIMIT,

@@ -42,7 +42,7 @@ struct Usage {
 
 impl Sampler {
     /// Starts to measure the trees below these processes, by service.
-    pub(crate) fn start(arm: String, roots: BTreeMap<String, u32>, recorder: Recorder) -> Self {
+    pub(crate) fn start(arm: String, roots: Vec<(String, u32)>, recorder: Recorder) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let thread = thread::spawn(move || {
@@ -71,7 +71,7 @@ impl Drop for Sampler {
     }
 }
 
-fn sample(arm: &str, roots: &BTreeMap<String, u32>, recorder: &Recorder) {
+fn sample(arm: &str, roots: &[(String, u32)], recorder: &Recorder) {
     let at = now();
     let ticks_per_second = procfs::ticks_per_second() as f64;
     let page_bytes = procfs::page_size() as f64;
@@ -92,17 +92,17 @@ fn sample(arm: &str, roots: &BTreeMap<String, u32>, recorder: &Recorder) {
     }
 }
 
-/// Adds up every process by the root that it descends from.
-fn usage_by_service(roots: &BTreeMap<String, u32>) -> BTreeMap<String, Usage> {
+/// Adds up every process by the service whose instance it descends from.
+fn usage_by_service(roots: &[(String, u32)]) -> BTreeMap<String, Usage> {
     let Ok(processes) = all_processes() else { return BTreeMap::new() };
     let stats: BTreeMap<i32, (Process, procfs::process::Stat)> = processes
         .flatten()
         .filter_map(|process| process.stat().ok().map(|stat| (process.pid, (process, stat))))
         .collect();
-    let mut usage = BTreeMap::new();
+    let mut usage: BTreeMap<String, Usage> = BTreeMap::new();
     for (service, root) in roots {
         let root = *root as i32;
-        let mut total = Usage::default();
+        let total = usage.entry(service.clone()).or_default();
         for (pid, (process, stat)) in &stats {
             if !descends(*pid, root, &stats) {
                 continue;
@@ -112,10 +112,8 @@ fn usage_by_service(roots: &BTreeMap<String, u32>) -> BTreeMap<String, Usage> {
             total.descriptors += process.fd_count().unwrap_or(0) as u64;
             total.threads += stat.num_threads.max(0) as u64;
         }
-        if total.threads > 0 {
-            usage.insert(service.clone(), total);
-        }
     }
+    usage.retain(|_, total| total.threads > 0);
     usage
 }
 

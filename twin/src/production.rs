@@ -1,4 +1,4 @@
-//! A system run as production: every service a real process, every edge captured.
+//! A system run as production: every instance of every service a real process, every edge captured.
 //!
 //! The demo and the trials need deployments that really happen. They are started by the same code
 //! as the arms of a twin, so that what is forecast and what comes true are measured alike.
@@ -12,7 +12,7 @@ use prophecy_datasets::{DatasetWriter, WriteDatasetError};
 use thiserror::Error;
 
 use crate::allow_list::AllowList;
-use crate::launch::{Arm, ArmOptions, StartArmError};
+use crate::launch::{Arm, ArmOptions, Instances, StartArmError};
 use crate::manifest::LoadedSystem;
 use crate::run::dataset_options;
 
@@ -59,6 +59,7 @@ pub async fn start(options: ProductionOptions<'_>) -> Result<Arm, StartProductio
         sanitizer,
         logs: options.logs.to_owned(),
         allow: options.allow,
+        instances: Instances::Declared,
         standins: BTreeMap::new(),
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
     });

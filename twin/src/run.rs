@@ -21,7 +21,7 @@ use thiserror::Error;
 
 use crate::allow_list::AllowList;
 use crate::compare::differences;
-use crate::launch::{Arm, ArmOptions, StartArmError};
+use crate::launch::{Arm, ArmOptions, Instances, StartArmError};
 use crate::manifest::LoadedSystem;
 use crate::metrics;
 use crate::replay::{PlannedRequest, ReplayError, Reply, Target, drive, plan};
@@ -237,6 +237,7 @@ impl Twin {
                 sanitizer,
                 logs: options.out.join("logs").join(arm),
                 allow: &options.allow,
+                instances: Instances::One,
                 standins: addresses,
                 listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             });

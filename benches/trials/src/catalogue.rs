@@ -17,7 +17,7 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use crate::plan::{ENTRY, SystemPlan};
-use crate::traffic::{Asked, Profile};
+use crate::traffic::{Asked, DAY_SECONDS, Profile};
 use crate::{change, files, topology};
 
 /// A deployment to be tried.
@@ -111,6 +111,7 @@ pub(crate) fn draw(folder: &Path, index: u32, seed: Seed) -> Result<Entry, Entry
     let profile = Profile {
         rate_hz,
         swing: 0.4 * stream.uniform(),
+        day_seconds: DAY_SECONDS,
         bursts: if stream.uniform() < 0.3 { 0.1 } else { 0.0 },
         routes: asked.collect(),
     };
@@ -122,7 +123,9 @@ pub(crate) fn draw(folder: &Path, index: u32, seed: Seed) -> Result<Entry, Entry
         (stream.uniform() < 0.85).then_some((quantile, margin, errors))
     });
     let workers = |system: &SystemPlan| {
-        system.services.iter().map(|(name, plan)| (name.clone(), plan.workers)).collect()
+        let instances = system.replicas;
+        let services = system.services.iter();
+        services.map(|(name, plan)| (name.clone(), instances * plan.workers)).collect()
     };
     Ok(Entry {
         folder: folder.to_owned(),
@@ -157,7 +160,10 @@ pub(crate) fn read(folder: &Path) -> Result<Entry, EntryError> {
     let workers = [&baseline, &candidate].map(|system| {
         let services = system.system.services.iter();
         services
-            .filter_map(|(name, service)| Some((name.clone(), u64::from(service.concurrency?))))
+            .filter_map(|(name, service)| {
+                let workers = service.concurrency? * service.replicas;
+                Some((name.clone(), u64::from(workers)))
+            })
             .collect()
     });
     let rate_hz = match &traffic {
@@ -269,7 +275,7 @@ mod tests {
             assert!(entry.workers[0].values().all(|workers| *workers >= 1));
             kinds.insert(entry.change);
         }
-        assert!(kinds.len() >= 17, "{kinds:?}");
+        assert!(kinds.len() >= 18, "{kinds:?}");
         let again = folder.path().join("again");
         let first = draw(&again, 3, Seed(5)).expect("drawn");
         assert_eq!(first.detail, draw(&folder.path().join("3"), 3, Seed(5)).expect("drawn").detail);

@@ -18,7 +18,7 @@ pub(crate) struct Change {
 }
 
 /// The kinds. Those that cannot hurt stand between the others, so that any stretch has both.
-pub(crate) const KINDS: [&str; 20] = [
+pub(crate) const KINDS: [&str; 21] = [
     "same-build",
     "slower",
     "refactor",
@@ -39,16 +39,22 @@ pub(crate) const KINDS: [&str; 20] = [
     "refactor",
     "rejected-input",
     "local",
+    "fewer-instances",
 ];
 
 /// Changes that only systems with such a part can have.
 const LOCAL: [(&str, &str); 2] = [("cache", "small-cache"), ("database", "no-index")];
 
-/// Draws a change. `index` goes round the kinds.
-pub(crate) fn draw(index: u32, baseline: &SystemPlan, stream: &mut Philox) -> Change {
-    // 7 and 20 share no factor, 6 shapes and 20 kinds do: every kind meets every shape in the end.
+/// Returns the kind of a trial, which goes round with its index.
+pub(crate) fn kind(index: u32) -> &'static str {
+    // 8 and 21 share no factor, 6 shapes and 21 kinds do: every kind meets every shape in the end.
     let turn = index as usize / KINDS.len();
-    let mut kind = KINDS[(index as usize * 7 + turn) % KINDS.len()];
+    KINDS[(index as usize * 8 + turn) % KINDS.len()]
+}
+
+/// Draws a change.
+pub(crate) fn draw(index: u32, baseline: &SystemPlan, stream: &mut Philox) -> Change {
+    let mut kind = kind(index);
     let local = LOCAL.iter().find(|(topology, _)| *topology == baseline.topology);
     match (kind, local) {
         ("local" | "short-queue" | "slow-dependency", Some((_, own))) => kind = own,
@@ -100,6 +106,10 @@ fn apply(
             let factor = of([1.1, 1.4, 2.0, 4.0]);
             scale(service(system, &leaf), factor);
             (format!("{leaf}, a dependency: {factor} times the time"), None)
+        }
+        "fewer-instances" => {
+            system.replicas -= 1;
+            (format!("{} instance(s) of each service", system.replicas), None)
         }
         "fewer-workers" => {
             let factor = of([0.8, 0.6, 0.4, 0.25]);

@@ -45,6 +45,7 @@ fn manifest(name: &str, system: &SystemPlan, slo: &[Value]) -> Value {
         let mut entry = json!({
             "run": { "command": command, "env": env, "ready": ready },
             "host": "a",
+            "replicas": system.replicas,
             "queue": plan.queue,
         });
         if system.declared {

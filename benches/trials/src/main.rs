@@ -62,7 +62,7 @@ enum Command {
         #[arg(long, default_value_t = 16.0, value_name = "SECONDS")]
         window: f64,
         /// How long the candidate is deployed, in seconds
-        #[arg(long, default_value_t = 20.0, value_name = "SECONDS")]
+        #[arg(long, default_value_t = 32.0, value_name = "SECONDS")]
         deployed: f64,
     },
 }

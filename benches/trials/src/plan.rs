@@ -13,6 +13,8 @@ pub(crate) struct SystemPlan {
     pub(crate) declared: bool,
     /// Whether processor time is what is scarce.
     pub(crate) cpu_bound: bool,
+    /// How many instances each service has.
+    pub(crate) replicas: u64,
 }
 
 /// One service.

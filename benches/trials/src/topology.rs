@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use prophecy_core::Philox;
 
+use crate::change;
 use crate::plan::{
     CachePlan, CallPlan, ClientPlan, DatabasePlan, ENTRY, RoutePlan, ServicePlan, SystemPlan,
 };
@@ -37,11 +38,14 @@ pub(crate) fn draw(index: u32, stream: &mut Philox) -> Drawn {
     let children = arrange(topology, stream, &mut services);
     services.insert(ENTRY.to_owned(), front(topology, &children, stream));
     let declared = stream.uniform() < 0.75;
-    let mut system = SystemPlan { topology, services, declared, cpu_bound };
+    // A twin runs one instance; a quarter of the systems have two or three of each service.
+    let drawn = [1, 1, 1, 1, 1, 1, 2, 3][stream.below(8)];
+    let replicas = if change::kind(index) == "fewer-instances" { drawn.max(2) } else { drawn };
+    let mut system = SystemPlan { topology, services, declared, cpu_bound, replicas };
     if cpu_bound {
         burn(&mut system, stream);
     }
-    load(&mut system, rate_hz, stream);
+    load(&mut system, rate_hz / replicas as f64, stream);
     connect(&mut system);
     Drawn { system, rate_hz }
 }

@@ -11,9 +11,12 @@ use serde_json::json;
 pub(crate) struct Profile {
     /// The mean rate \[requests/s\].
     pub(crate) rate_hz: f64,
-    /// How far the rate swings over the window around its mean, 0 to 1.
+    /// How far the rate swings around its mean, 0 to 1.
     #[serde(default)]
     pub(crate) swing: f64,
+    /// The length of a swing \[s\]: a day, pressed into a window.
+    #[serde(default = "day")]
+    pub(crate) day_seconds: f64,
     /// The share of the window with twice the rate, in bursts of half a second.
     #[serde(default)]
     pub(crate) bursts: f64,
@@ -40,6 +43,14 @@ fn many() -> usize {
     2_000
 }
 
+fn day() -> f64 {
+    DAY_SECONDS
+}
+
+/// The length of a day, unless an entry says otherwise \[s\]. Windows and deployments are whole days, so that
+/// one is no busier than the other but by luck.
+pub(crate) const DAY_SECONDS: f64 = 16.0;
+
 /// A burst's length \[s\].
 const BURST_SECONDS: f64 = 0.5;
 
@@ -59,7 +70,7 @@ impl Profile {
         let bursts: Vec<f64> =
             (0..burst_count).map(|_| places.uniform() * (seconds - BURST_SECONDS)).collect();
         let rate_at = |at: f64| {
-            let swing = self.swing * (std::f64::consts::TAU * at / seconds).sin();
+            let swing = self.swing * (std::f64::consts::TAU * at / self.day_seconds).sin();
             let burst = bursts.iter().any(|start| (*start..start + BURST_SECONDS).contains(&at));
             (1.0 + swing) * if burst { 2.0 } else { 1.0 } / (1.0 + self.bursts)
         };
@@ -136,6 +147,7 @@ mod tests {
         Profile {
             rate_hz: 50.0,
             swing,
+            day_seconds: DAY_SECONDS,
             bursts,
             routes: vec![asked("/a/{id}", 0.7), asked("/b", 0.3)],
         }

@@ -105,7 +105,7 @@ pub async fn capture_proxy(
         let EdgeOptions { listen, source, destination, .. } = edge;
         let options = MirrorOptions {
             listen,
-            upstream,
+            upstreams: vec![upstream],
             source,
             destination: destination.clone(),
             body_limit,

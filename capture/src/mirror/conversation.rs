@@ -44,11 +44,15 @@ struct Open {
 // === impl Conversation ===
 
 impl Conversation {
-    pub(super) fn new(edge: Arc<Edge>, client: SocketAddr, opened_at: Timestamp) -> Self {
+    pub(super) fn new(
+        edge: Arc<Edge>,
+        [client, server]: [SocketAddr; 2],
+        opened_at: Timestamp,
+    ) -> Self {
         let connection = Connection {
             connection_id: edge.recorder.next_connection_id(),
             client,
-            server: edge.options.upstream,
+            server,
             opened_at,
             closed_at: None,
             handshake_rtt_ns: None,

@@ -48,8 +48,8 @@ pub(super) async fn relay(
     edge: Arc<Edge>,
     mut phases: watch::Receiver<Phase>,
 ) {
-    let upstream = edge.options.upstream;
-    let conversation = Conversation::new(edge, peer, clock::now());
+    let upstream = edge.upstream();
+    let conversation = Conversation::new(edge, [peer, upstream], clock::now());
     let witness = Witness { conversation: Mutex::new(conversation), quiet: Notify::new() };
     {
         let serving = async {

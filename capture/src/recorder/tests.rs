@@ -236,7 +236,7 @@ async fn a_stalled_writer_delays_no_response() {
     });
     let options = MirrorOptions {
         listen: "127.0.0.1:0".parse().unwrap(),
-        upstream,
+        upstreams: vec![upstream],
         source: "client".to_owned(),
         destination: "shop".to_owned(),
         body_limit: 100,

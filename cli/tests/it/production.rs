@@ -1,17 +1,13 @@
 //! Runs a system as production, under made-up visitors, and captures it.
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use prophecy_anonymizer::{Key, Policy, Sanitizer};
+use prophecy_anonymizer::{Key, Policy};
 use prophecy_core::{Header, Philox, Seed};
-use prophecy_datasets::DatasetWriter;
-use prophecy_twin::launch::{Arm, ArmOptions};
+use prophecy_twin::production::{self, ProductionOptions};
 use prophecy_twin::replay::{PlannedRequest, Target, drive};
-use prophecy_twin::run::dataset_options;
 use prophecy_twin::{AllowList, load_system};
 
 /// Returns Poisson arrivals of GET requests: `count` of them at `rate_hz`, eight connections.
@@ -44,21 +40,15 @@ pub(crate) fn capture(manifest: &Path, dataset: &Path, visitors: Vec<PlannedRequ
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(async {
         let system = load_system(manifest).expect("the manifest is valid");
-        let policy = Policy::named("replayable").expect("built in");
-        let sanitizer = Sanitizer::new(policy, Key::from_bytes([7; 32]));
-        let writer =
-            DatasetWriter::create(dataset, dataset_options("test", &sanitizer)).expect("creates");
         let logs = tempfile::tempdir().expect("a temporary folder");
         let allow = AllowList::default();
-        let arm = Arm::start(ArmOptions {
-            name: "production".to_owned(),
+        let arm = production::start(ProductionOptions {
             system: &system,
-            writer,
-            sanitizer,
-            logs: logs.path().to_owned(),
+            dataset,
+            logs: logs.path(),
+            policy: Policy::named("replayable").expect("built in"),
+            key: Key::from_bytes([7; 32]),
             allow: &allow,
-            standins: BTreeMap::new(),
-            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         });
         let arm = match arm.await {
             Ok(arm) => arm,

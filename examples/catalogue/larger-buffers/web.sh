@@ -26,7 +26,7 @@ http {
     uwsgi_temp_path $DATA/uwsgi;
     scgi_temp_path $DATA/scgi;
     output_buffers $BUFFERS;
-    limit_req_zone \$server_name zone=all:1m rate=${RATE}r/s;
+    limit_req_zone \$binary_remote_addr zone=all:1m rate=${RATE}r/s;
     server {
         listen 127.0.0.1:$PORT;
         root $DATA/pages;

@@ -10,6 +10,7 @@ use prophecy_simulator::observation::{Observations, ServiceObservations};
 
 use super::draw::{Change, Part, Sampler, calls_differ};
 use super::memory::client_errors;
+use super::workers;
 
 /// An own time differs from here on: relatively, and absolutely \[ns\].
 const OWN_FACTOR: f64 = 1.1;
@@ -55,7 +56,7 @@ pub(super) fn material(sampler: &Sampler<'_>) -> Vec<Delta> {
             }
             deltas.extend(failures(sampler, name, route));
         }
-        deltas.extend(limits(name, &before, &after));
+        deltas.extend(limits(sampler, name, &before, &after));
         deltas.extend(growth(sampler, name));
     }
     for route in super::claims::routes_of(&evidence.candidate, &evidence.system.entry) {
@@ -166,13 +167,13 @@ fn percent((count, of): (u64, u64)) -> String {
     )
 }
 
-fn limits(name: &str, before: &Model, after: &Model) -> Vec<Delta> {
+fn limits(sampler: &Sampler<'_>, name: &str, before: &Model, after: &Model) -> Vec<Delta> {
     let (old, new) = (&before.services[name], &after.services[name]);
     let words = |limit: Option<u32>| {
         limit.map_or_else(|| "no limit that was seen".to_owned(), |limit| limit.to_string())
     };
     let mut deltas = Vec::new();
-    if old.workers != new.workers || old.replicas != new.replicas {
+    if workers::differ(sampler, name) || old.replicas != new.replicas {
         deltas.push(Delta {
             part: Part::Workers(name.to_owned()),
             sentence: format!(

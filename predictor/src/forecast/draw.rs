@@ -8,7 +8,8 @@ use prophecy_simulator::model::{CallModel, RouteModel};
 use prophecy_simulator::observation::Visit;
 use prophecy_simulator::{Model, Observations, model_of};
 
-use super::{combine, memory};
+use super::unchanged::Unchanged;
+use super::{combine, memory, workers};
 use crate::evidence::Evidence;
 
 /// How many blocks a window is cut into, and their length \[ns\].
@@ -31,6 +32,7 @@ pub(super) struct Sampler<'a> {
     pub(super) baseline: Observations,
     seed: Seed,
     noise: f64,
+    unchanged: Unchanged,
     /// Production was seen at the entry alone: the arms tell what lies behind.
     pub(super) entry_only: bool,
 }
@@ -90,7 +92,8 @@ impl<'a> Sampler<'a> {
         let behind =
             baseline.services.keys().any(|name| !evidence.production.services.contains_key(name));
         let entry_only = behind && evidence.production.services.len() == 1;
-        Self { evidence, baseline, seed, noise, entry_only }
+        let unchanged = Unchanged::new(&baseline, &evidence.candidate, noise);
+        Self { evidence, baseline, seed, noise, unchanged, entry_only }
     }
 
     /// Returns the seed of everything drawn.
@@ -168,6 +171,7 @@ impl<'a> Sampler<'a> {
             }
         }
         drop_unknown_calls(&mut production);
+        workers::share_estimates(self, &mut production, &candidate_arm);
         // Before the copy: what the candidate arm does not show fails alike in both models.
         self.draw_failures(&mut production, index);
         let mut with_change = production.clone();
@@ -178,7 +182,7 @@ impl<'a> Sampler<'a> {
                 continue;
             };
             let keep_workers = change.undo.contains(&Part::Workers(name.clone()));
-            if !keep_workers && before.is_some_and(|before| before.workers != station.workers) {
+            if !keep_workers && workers::differ(self, &name) {
                 target.workers = station.workers;
             }
             if !keep_workers {
@@ -251,7 +255,8 @@ impl<'a> Sampler<'a> {
     ) -> RouteModel {
         let place = (parts.service.to_owned(), parts.route.to_owned());
         let undo = &parts.change.undo;
-        let own_nanos = if undo.contains(&Part::Own(place.0.clone(), place.1.clone())) {
+        let undone = undo.contains(&Part::Own(place.0.clone(), place.1.clone()));
+        let own_nanos = if undone || self.unchanged.draw(&place, self.seed, parts.index) {
             known.own_nanos.clone()
         } else {
             combine::shift(&known.own_nanos, &before.own_nanos, &after.own_nanos, parts.factor)

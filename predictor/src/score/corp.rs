@@ -267,4 +267,9 @@ fn outer_values(values: &mut [f64], tail: f64) -> Option<(f64, f64)> {
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::float_cmp,
+    clippy::needless_range_loop,
+    reason = "exact by construction; both sides by index"
+)]
 mod tests;

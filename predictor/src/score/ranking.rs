@@ -137,6 +137,7 @@ fn ties_from_the_top(forecasts: &[(f64, bool)]) -> Vec<Tie> {
 }
 
 #[cfg(test)]
+#[expect(clippy::unreadable_literal, reason = "digits as they were published")]
 mod tests {
     use super::*;
 

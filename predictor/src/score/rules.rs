@@ -183,6 +183,7 @@ fn error_function(x: f64) -> f64 {
 }
 
 #[cfg(test)]
+#[expect(clippy::unreadable_literal, clippy::float_cmp, reason = "digits as they were published")]
 mod tests {
     use super::*;
 

@@ -26,27 +26,41 @@ const REFERENCE_NEEDED: usize = 100;
 #[derive(Debug)]
 pub(super) struct Queueing {
     pub(super) workers: Workers,
+    /// The most visits at one instance at once.
+    pub(super) most_at_once: u32,
     /// The wait of each visit \[ns\]; `None` for one that was refused and never held a worker.
     pub(super) waited_nanos: Vec<Option<u64>>,
     refused: usize,
 }
 
-/// Separates waiting from work in the visits of one service, ordered by start.
-pub(super) fn separate(visits: &[&Exchange], declared: Option<&Service>) -> Queueing {
+/// A visit may call this long before its worker is free \[ns\], and this share of visits longer: ends are
+/// seen a little late.
+const EARLY_NANOS: u64 = 1_000_000;
+const EARLY_SHARE: f64 = 0.02;
+
+/// Separates waiting from work in the visits of one service, ordered by start. `until_call` is how
+/// long each was there before it made its first call \[ns\], if it made one.
+pub(super) fn separate(
+    visits: &[&Exchange],
+    until_call: &[Option<u64>],
+    declared: Option<&Service>,
+) -> Queueing {
     let workers = match declared.and_then(|service| service.concurrency) {
         Some(workers) => Workers::Declared(workers),
-        None => estimate(visits),
+        None => estimate(visits, until_call),
     };
+    let most_at_once = in_system(visits).into_iter().max().map_or(0, |before| before + 1);
     let count = match workers {
         Workers::Declared(count) | Workers::Estimated(count) => count,
         Workers::Unlimited => {
-            return Queueing { workers, waited_nanos: vec![Some(0); visits.len()], refused: 0 };
+            let waited_nanos = vec![Some(0); visits.len()];
+            return Queueing { workers, most_at_once, waited_nanos, refused: 0 };
         }
     };
     let bounded = declared.is_some_and(|service| service.queue.is_some());
     let waited_nanos = waits(visits, count, bounded);
     let refused = waited_nanos.iter().filter(|wait| wait.is_none()).count();
-    Queueing { workers, waited_nanos, refused }
+    Queueing { workers, most_at_once, waited_nanos, refused }
 }
 
 /// Runs the recursion of `count` workers for each instance, told apart by its address.
@@ -77,7 +91,11 @@ fn waits(visits: &[&Exchange], count: u32, bounded: bool) -> Vec<Option<u64>> {
 /// than there are among requests that hardly anything was before. The smallest number that does not
 /// is the estimate, if requests that found that many before them really took longer. A service that
 /// never queued is unlimited for all we know.
-fn estimate(visits: &[&Exchange]) -> Workers {
+///
+/// Whoever calls has a worker: a number that would let visits call before they have one is too small,
+/// and only the time before the first call can have been spent waiting for it. Otherwise the queue of
+/// a called service would be taken for one of its caller.
+fn estimate(visits: &[&Exchange], until_call: &[Option<u64>]) -> Workers {
     if visits.len() < VISITS_NEEDED {
         return Workers::Unlimited;
     }
@@ -100,18 +118,24 @@ fn estimate(visits: &[&Exchange]) -> Workers {
     // Two standard errors of the usual share, and a hundredth for workers that overlap by a hair.
     let most_short = usual + 0.01 + 2.0 * (usual * (1.0 - usual) / count).sqrt();
     for count in 1..=WORKERS_LIMIT {
+        let waits = waits(visits, count, false);
         let holds = visits
             .iter()
-            .zip(waits(visits, count, false))
+            .zip(&waits)
             .map(|(visit, wait)| latency(visit).saturating_sub(wait.unwrap_or(0)));
         let too_short = holds.filter(|hold| *hold < short).count();
-        if too_short as f64 > most_short * visits.len() as f64 {
+        let too_early = waits.iter().zip(until_call).filter(|(wait, until_call)| {
+            until_call.is_some_and(|until| wait.unwrap_or(0) > until + EARLY_NANOS)
+        });
+        if too_short as f64 > most_short * visits.len() as f64
+            || too_early.count() as f64 > EARLY_SHARE * visits.len() as f64
+        {
             continue;
         }
         let (mut queued, mut free): (Vec<u64>, Vec<u64>) = (Vec::new(), Vec::new());
-        for (visit, before) in visits.iter().zip(&before) {
+        for ((visit, before), until_call) in visits.iter().zip(&before).zip(until_call) {
             let side = if *before >= count { &mut queued } else { &mut free };
-            side.push(latency(visit));
+            side.push(until_call.unwrap_or_else(|| latency(visit)));
         }
         let enough = 20 * queued.len() >= visits.len();
         let medians = quantile::select(&mut queued, 0.5).zip(quantile::select(&mut free, 0.5));

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use prophecy_core::System;
 use prophecy_core::system::{Run, Service};
@@ -22,7 +22,13 @@ pub struct UnknownPlaceholderError {
 pub(super) struct Places {
     addresses: BTreeMap<String, SocketAddr>,
     edges: BTreeMap<(String, String), SocketAddr>,
-    data: PathBuf,
+}
+
+/// What one instance has for itself.
+#[derive(Debug)]
+pub(super) struct Own<'a> {
+    pub(super) port: u16,
+    pub(super) data: &'a Path,
 }
 
 /// A command ready to run.
@@ -36,8 +42,8 @@ pub(super) struct Filled {
 // === impl Places ===
 
 impl Places {
-    pub(super) fn new(addresses: &BTreeMap<String, SocketAddr>, data: &Path) -> Self {
-        Self { addresses: addresses.clone(), edges: BTreeMap::new(), data: data.to_owned() }
+    pub(super) fn new(addresses: BTreeMap<String, SocketAddr>) -> Self {
+        Self { addresses, edges: BTreeMap::new() }
     }
 
     /// Says where the proxy between two services listens.
@@ -49,9 +55,9 @@ impl Places {
         &self,
         service: &str,
         run: &Run,
-        port: u16,
+        own: &Own<'_>,
     ) -> Result<Filled, UnknownPlaceholderError> {
-        let text = |text: &String| self.fill_text(service, text, port);
+        let text = |text: &String| self.fill_text(service, text, own);
         let command = run.command.iter().map(text).collect::<Result<_, _>>()?;
         let environment = run.env.iter().map(|(name, value)| Ok((name.clone(), text(value)?)));
         Ok(Filled {
@@ -65,13 +71,13 @@ impl Places {
         &self,
         service: &str,
         text: &str,
-        port: u16,
+        own: &Own<'_>,
     ) -> Result<String, UnknownPlaceholderError> {
         let mut filled = String::with_capacity(text.len());
         let mut rest = text;
         while let Some((before, name, after)) = next(rest) {
             filled.push_str(before);
-            filled.push_str(&self.value(service, name, port)?);
+            filled.push_str(&self.value(service, name, own)?);
             rest = after;
         }
         filled.push_str(rest);
@@ -82,12 +88,12 @@ impl Places {
         &self,
         service: &str,
         name: &str,
-        port: u16,
+        own: &Own<'_>,
     ) -> Result<String, UnknownPlaceholderError> {
         let unknown = || UnknownPlaceholderError { name: name.to_owned() };
         match name.rsplit_once('.') {
-            None if name == "port" => Ok(port.to_string()),
-            None if name == "data" => Ok(self.data.join(service).display().to_string()),
+            None if name == "port" => Ok(own.port.to_string()),
+            None if name == "data" => Ok(own.data.display().to_string()),
             None => Err(unknown()),
             Some((to, field)) => {
                 let direct = self.addresses.get(to).ok_or_else(unknown)?;
@@ -161,15 +167,16 @@ mod tests {
     fn places() -> Places {
         let addresses = [("db", 5432), ("app", 80)]
             .map(|(name, port)| (name.to_owned(), SocketAddr::from(([127, 0, 0, 1], port))));
-        let mut places = Places::new(&addresses.into(), Path::new("/data"));
+        let mut places = Places::new(addresses.into());
         places.edge("web", "app", SocketAddr::from(([127, 0, 0, 1], 9_000)));
         places
     }
 
     #[test]
     fn fills_in_what_is_known_and_refuses_the_rest() {
+        let own = Own { port: 8_080, data: Path::new("/data/web") };
         let fill =
-            |text: &str| places().fill_text("web", text, 8_080).map_err(|error| error.to_string());
+            |text: &str| places().fill_text("web", text, &own).map_err(|error| error.to_string());
         assert_eq!(fill("-p {port} {data}/x").as_deref(), Ok("-p 8080 /data/web/x"));
         assert_eq!(
             fill("{app.url}/v1 {db.address} {db.port}").as_deref(),

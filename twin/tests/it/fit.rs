@@ -105,6 +105,27 @@ fn recovers_waits_where_the_workers_are_declared() {
     }
 }
 
+/// `web` has no limit; its requests last long because `db`, with two workers, has a queue.
+#[test]
+fn does_not_take_the_queue_of_a_called_service_for_one_of_its_caller() {
+    let mut random = draws("caller");
+    let (mut at, mut fifo) = (0, Fifo::new(2));
+    let mut exchanges = Vec::new();
+    for id in 0..2_000 {
+        at += (random.exponential() * 5.5 * MILLI as f64) as i64 + 1;
+        let asked = at + 4 * MILLI;
+        let hold = (random.exponential() * 10.0 * MILLI as f64) as i64 + 1;
+        let (_, end) = fifo.take(asked, hold);
+        let trace_id = Some(u128::from(id + 1_u64).to_be_bytes());
+        let caller = exchange(2 * id, ("client", "web"), at, end + MILLI / 5);
+        let called = exchange(2 * id + 1, ("web", "db"), asked, end);
+        exchanges.extend([Exchange { trace_id, ..caller }, Exchange { trace_id, ..called }]);
+    }
+    let fit = fit(exchanges, &system(&["web", "db"], ""));
+    assert_eq!(fit.observations.services["web"].workers, Workers::Unlimited);
+    assert!(visits(&fit, "web").iter().all(|visit| visit.waited_nanos == 0));
+}
+
 #[test]
 fn finds_the_workers_that_nobody_declared() {
     let mut wrong = Vec::new();

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use prophecy_anonymizer::{Key, Policy, Sanitizer};
 use prophecy_datasets::{Dataset, DatasetWriter};
-use prophecy_twin::launch::{Arm, ArmOptions, StartArmError};
+use prophecy_twin::launch::{Arm, ArmOptions, Instances, StartArmError};
 use prophecy_twin::run::dataset_options;
 use prophecy_twin::{AllowList, LoadedSystem, load_system};
 use serde_json::{Value, json};
@@ -117,6 +117,7 @@ async fn start(folder: &Path) -> Result<Arm, StartArmError> {
         sanitizer,
         logs: folder.join("logs"),
         allow: &AllowList::default(),
+        instances: Instances::Declared,
         standins: BTreeMap::new(),
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
     })
@@ -166,6 +167,30 @@ async fn runs_services_behind_proxies_and_leaves_nothing_behind() {
         exchanges.iter().map(|e| (e.source.as_str(), e.destination.as_str())).collect();
     assert_eq!(edges, [("client", "front"), ("front", "back")]);
     assert!(exchanges.iter().all(|exchange| exchange.status == Some(200)));
+}
+
+/// Production has as many instances as the manifest says, and connections go to them in turn.
+#[tokio::test(flavor = "multi_thread")]
+async fn runs_every_instance_that_is_declared() {
+    let bench = Bench::pair();
+    let manifest = bench.folder.path().join("system.yaml");
+    let text = fs::read_to_string(&manifest).unwrap();
+    let mut system: Value = serde_json::from_str(&text).unwrap();
+    system["services"]["front"]["replicas"] = json!(2);
+    fs::write(&manifest, system.to_string()).unwrap();
+    let arm = bench.start().await.unwrap();
+    let entry = arm.entry();
+    let answers = tokio::task::spawn_blocking(move || [(); 4].map(|()| get(entry)));
+    let answers = answers.await.unwrap();
+    let of_second = answers.iter().filter(|answer| answer.contains("/front-2,")).count();
+    assert_eq!(of_second, 2, "{answers:?}");
+    arm.stop().await.unwrap();
+    assert_eq!(bench.processes(), Vec::<String>::new());
+    let exchanges = Dataset::open(&bench.dataset()).unwrap().exchanges().unwrap();
+    let at_front = exchanges.iter().filter(|exchange| exchange.destination == "front");
+    let servers: std::collections::BTreeSet<SocketAddr> =
+        at_front.map(|exchange| exchange.server).collect();
+    assert_eq!(servers.len(), 2, "instances are told apart by their address");
 }
 
 #[tokio::test(flavor = "multi_thread")]

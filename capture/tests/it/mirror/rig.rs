@@ -130,7 +130,7 @@ impl Recorded {
 pub(crate) fn mirror_options(upstream: SocketAddr) -> MirrorOptions {
     MirrorOptions {
         listen: "127.0.0.1:0".parse().unwrap(),
-        upstream,
+        upstreams: vec![upstream],
         source: "client".to_owned(),
         destination: "shop".to_owned(),
         body_limit: BODY_LIMIT,
