@@ -43,8 +43,21 @@ pub struct Run {
     pub differences: Vec<Difference>,
     /// Requests to a stand-in that nothing captured answers.
     pub standin_misses: u64,
+    /// Services of the candidate that ended by themselves while they were replayed to.
+    #[serde(default)]
+    pub ended: Vec<EndedService>,
     /// The machine's load average at the start, before the arms.
     pub load_average: f64,
+}
+
+/// A service that ended by itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EndedService {
+    /// The service.
+    pub service: String,
+    /// How it ended, in words, such as `exit code 70`.
+    pub status: String,
 }
 
 /// Digests of what went into a run, in hexadecimal.

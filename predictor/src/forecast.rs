@@ -31,6 +31,7 @@ mod verdict;
 mod workers;
 
 use prophecy_core::{Probability, Seed};
+use prophecy_datasets::run::EndedService;
 use prophecy_simulator::Traffic;
 use thiserror::Error;
 
@@ -260,10 +261,16 @@ fn summary(
         speed: evidence.run.speed,
         aa: AaCheck { noise, passed: noise <= verdict::NOISE_LIMIT },
         fidelity,
+        ended: evidence.run.ended.iter().map(crash).collect(),
         deltas: deltas.iter().map(|delta| delta.sentence.clone()).collect(),
         not_claimed: registered.not_claimed.clone(),
         notes: evidence.notes.clone(),
     }
+}
+
+fn crash(ended: &EndedService) -> String {
+    let EndedService { service, status } = ended;
+    format!("service `{service}` of the candidate ended with {status} during the replay")
 }
 
 impl std::fmt::Debug for ForecastOptions<'_> {

@@ -188,6 +188,9 @@ pub struct EvidenceSummary {
     pub aa: AaCheck,
     /// Whether the model reproduces what was captured.
     pub fidelity: Fidelity,
+    /// Services of the candidate that ended by themselves, with how, in sentences.
+    #[serde(default)]
+    pub ended: Vec<String>,
     /// How the candidate differs, the largest difference first.
     pub deltas: Vec<String>,
     /// Routes without a claim, and why.

@@ -16,6 +16,7 @@ use prophecy_capture::mirror::{Mirror, MirrorOptions, StartMirrorError};
 use prophecy_capture::recorder::{RecordError, Recorder, Recording, RecordingOptions};
 use prophecy_datasets::DatasetWriter;
 use prophecy_datasets::Manifest;
+use prophecy_datasets::run::EndedService;
 use tempfile::TempDir;
 use thiserror::Error;
 
@@ -220,11 +221,13 @@ impl Arm {
         self.recording.failed()
     }
 
-    /// Returns the first service that has ended by itself, with how it ended.
-    pub fn ended_service(&mut self) -> Option<(String, String)> {
-        self.processes.iter_mut().find_map(|process| {
-            process.ended().map(|status| (process.service().to_owned(), status))
-        })
+    /// Returns the services that have ended by themselves.
+    pub fn ended_services(&mut self) -> Vec<EndedService> {
+        let ended = |process: &mut Process| {
+            let status = process.ended()?;
+            Some(EndedService { service: process.service().to_owned(), status })
+        };
+        self.processes.iter_mut().filter_map(ended).collect()
     }
 
     /// Lets exchanges in flight end, ends every process, and completes the dataset.

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use prophecy_anonymizer::{Key, Policy, Sanitizer};
 use prophecy_capture::recorder::RecordError;
 use prophecy_core::{Exchange, Seed, Timestamp};
-use prophecy_datasets::run::{ArmCounts, RunInputs, SCHEMA};
+use prophecy_datasets::run::{ArmCounts, EndedService, RunInputs, SCHEMA};
 use prophecy_datasets::{
     Dataset, DatasetOptions, DatasetWriter, ReadDatasetError, Replay, Run, WriteDatasetError,
     write_replays,
@@ -117,7 +117,7 @@ pub enum RunTwinError {
         #[source]
         source: Box<StartArmError>,
     },
-    /// A service ended while it was replayed to.
+    /// A service of the baseline ended while it was replayed to.
     #[error("service `{service}` of arm `{arm}` ended with {status} during the replay")]
     Died {
         /// The arm.
@@ -173,7 +173,7 @@ pub async fn run_twin(
 
     let mut twin = Twin::start(&options, &exchanges, progress).await?;
     let planned = Arc::new(planned);
-    let (replies, clock) = twin.replay(&options, &planned, progress).await?;
+    let (replies, clock, ended) = twin.replay(&options, &planned, progress).await?;
     if options.stop.load(Ordering::SeqCst) {
         return Err(RunTwinError::Interrupted);
     }
@@ -199,6 +199,7 @@ pub async fn run_twin(
         arms: (0..ARMS.len()).map(|arm| arm_counts(arm, planned.len() as u64, &replies)).collect(),
         differences: differences(&planned, &replies),
         standin_misses,
+        ended,
         load_average,
     };
     run.write(&options.out).map_err(write)?;
@@ -255,7 +256,7 @@ impl Twin {
         options: &TwinOptions<'_>,
         planned: &Arc<Vec<PlannedRequest>>,
         progress: &(dyn Fn(Progress) + Sync),
-    ) -> Result<(Vec<Reply>, Clock), RunTwinError> {
+    ) -> Result<(Vec<Reply>, Clock, Vec<EndedService>), RunTwinError> {
         let targets: Vec<Target> = ARMS
             .iter()
             .zip(&self.arms)
@@ -268,12 +269,13 @@ impl Twin {
         let replies =
             drive(Arc::clone(planned), &targets, &options.allow, seed, &options.stop, &tell)
                 .await?;
-        for (name, arm) in ARMS.into_iter().zip(&mut self.arms) {
-            if let Some((service, status)) = arm.ended_service() {
-                return Err(RunTwinError::Died { arm: name, service, status });
+        let (candidate, baselines) = self.arms.split_last_mut().expect("three arms");
+        for (arm, running) in ARMS.into_iter().zip(baselines) {
+            if let Some(EndedService { service, status }) = running.ended_services().pop() {
+                return Err(RunTwinError::Died { arm, service, status });
             }
         }
-        Ok((replies, clock))
+        Ok((replies, clock, candidate.ended_services()))
     }
 
     async fn stop(&mut self) -> Result<(), RunTwinError> {

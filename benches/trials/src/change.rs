@@ -18,7 +18,7 @@ pub(crate) struct Change {
 }
 
 /// The kinds. Those that cannot hurt stand between the others, so that any stretch has both.
-pub(crate) const KINDS: [&str; 21] = [
+pub(crate) const KINDS: [&str; 22] = [
     "same-build",
     "slower",
     "refactor",
@@ -39,6 +39,7 @@ pub(crate) const KINDS: [&str; 21] = [
     "refactor",
     "rejected-input",
     "local",
+    "crash",
     "fewer-instances",
 ];
 
@@ -47,9 +48,9 @@ const LOCAL: [(&str, &str); 2] = [("cache", "small-cache"), ("database", "no-ind
 
 /// Returns the kind of a trial, which goes round with its index.
 pub(crate) fn kind(index: u32) -> &'static str {
-    // 8 and 21 share no factor, 6 shapes and 21 kinds do: every kind meets every shape in the end.
+    // 9 and 22 share no factor, 6 shapes and 22 kinds do: every kind meets every shape in the end.
     let turn = index as usize / KINDS.len();
-    KINDS[(index as usize * 8 + turn) % KINDS.len()]
+    KINDS[(index as usize * 9 + turn) % KINDS.len()]
 }
 
 /// Draws a change.
@@ -128,6 +129,11 @@ fn apply(
             let status = if kind == "rare-input" { 500 } else { 422 };
             service(system, target).routes[0].failing_input = Some((divisor, status));
             (format!("{target}: one kind of input in {divisor} is answered {status}"), None)
+        }
+        "crash" => {
+            let divisor = [200, 60, 20, 6][size];
+            service(system, target).routes[0].crashing_input = Some(divisor);
+            (format!("{target}: one kind of input in {divisor} ends the process"), None)
         }
         "short-queue" => {
             let leaf = leaf_of(system, stream);

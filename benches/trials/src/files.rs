@@ -126,6 +126,10 @@ fn route_of(plan: &ServicePlan, route: &RoutePlan) -> Value {
         let when = json!({ "value": input, "modulo": modulo });
         steps.push(json!({ "fail": { "when": when, "status": status } }));
     }
+    if let (Some(divisor), Some(input)) = (route.crashing_input, input) {
+        let when = json!({ "value": input, "modulo": { "divisor": divisor, "remainder": 1 } });
+        steps.push(json!({ "fail": { "when": when, "crash": true } }));
+    }
     if route.failing > 0.0 {
         steps.push(json!({ "fail": { "share": route.failing } }));
     }

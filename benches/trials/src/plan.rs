@@ -74,6 +74,8 @@ pub(crate) struct RoutePlan {
     pub(crate) failing: f64,
     /// One in so many kinds of input fails, with this status.
     pub(crate) failing_input: Option<(u64, u16)>,
+    /// One in so many kinds of input ends the process.
+    pub(crate) crashing_input: Option<u64>,
 }
 
 /// A call.

@@ -73,8 +73,13 @@ fn prepare(folder: &Path) {
 }
 
 fn report(folder: &Path, out: &str, more: &[&str]) -> Report {
+    report_on(folder, "system.yaml", out, more)
+}
+
+fn report_on(folder: &Path, candidate: &str, out: &str, more: &[&str]) -> Report {
     let path = |name: &str| folder.join(name).display().to_string();
     let (dataset, system, out) = (path("production"), path("system.yaml"), path(out));
+    let candidate = path(candidate);
     let mut arguments = vec![
         "report",
         "--dataset",
@@ -82,7 +87,7 @@ fn report(folder: &Path, out: &str, more: &[&str]) -> Report {
         "--baseline",
         &system,
         "--candidate",
-        &system,
+        &candidate,
         "--out",
         &out,
     ];
@@ -121,4 +126,21 @@ fn equal_builds_are_never_refused_and_the_same_seed_gives_the_same_bytes() {
     let one = bytes("1");
     assert_eq!(one, bytes("2"));
     assert_eq!(one, fs::read(folder.path().join("aa-1").join("report.json")).expect("written"));
+}
+
+/// One kind of input in 20 ends the candidate's process; both baseline arms get the same requests and live.
+#[test]
+fn a_candidate_that_crashes_is_refused() {
+    let _machine = machine();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    prepare(folder.path());
+    let crash = "- fail: { when: { value: '{id}', modulo: { divisor: 20 } }, crash: true }";
+    let back = BACK.replacen("- wait:", &format!("{crash}\n      - wait:"), 1);
+    fs::write(folder.path().join("crashing.yaml"), back).expect("writes");
+    let system = SYSTEM.replace("back.yaml", "crashing.yaml");
+    fs::write(folder.path().join("candidate.yaml"), system).expect("writes");
+    let report = report_on(folder.path(), "candidate.yaml", "crash", &[]);
+    assert_eq!(report.verdict, Verdict::NoGo, "{:?}", report.reasons);
+    let expected = "service `back` of the candidate ended with exit code 70 during the replay";
+    assert_eq!(report.reasons, [expected]);
 }

@@ -7,7 +7,7 @@ use expect_test::expect;
 use prophecy_core::{Interval, Ledger};
 use prophecy_datasets::manifest::State;
 use prophecy_datasets::run::{
-    ArmCounts, Difference, DifferenceKind, ReadRunError, RunInputs, SCHEMA,
+    ArmCounts, Difference, DifferenceKind, EndedService, ReadRunError, RunInputs, SCHEMA,
 };
 use prophecy_datasets::schema::Table;
 use prophecy_datasets::{Dataset, Run, verify};
@@ -214,6 +214,7 @@ fn run() -> Run {
             difference(DifferenceKind::Body),
         ],
         standin_misses: 2,
+        ended: vec![EndedService { service: "cart".to_owned(), status: "exit code 70".to_owned() }],
         load_average: 0.7,
     }
 }

@@ -64,6 +64,9 @@ async fn run_step(service: &Arc<Service>, step: &Step, scope: &mut Scope) -> Flo
         Step::Leak(size) => service.keep(touched(size.0)),
         Step::Allocate(size) => scope.hold(touched(size.0)),
         Step::Fail(fail) if failure::applies(fail, scope) => {
+            if fail.crash {
+                failure::crash();
+            }
             let status = StatusCode::from_u16(fail.status).expect("statuses were checked");
             return ControlFlow::Break(Answer::error(status, "the request could not be served"));
         }

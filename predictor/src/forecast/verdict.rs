@@ -22,6 +22,10 @@ pub(super) fn decide(
     evidence: &EvidenceSummary,
     registered: &Registered,
 ) -> (Verdict, Vec<String>) {
+    // Both baseline arms got the same requests and lived.
+    if !evidence.ended.is_empty() {
+        return (Verdict::NoGo, evidence.ended.clone());
+    }
     let certain = |claim: &&Claim| {
         claim.caused.get() >= NEAR_CERTAIN.0 && claim.interval.lo() >= NEAR_CERTAIN.1
     };

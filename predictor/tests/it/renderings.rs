@@ -95,6 +95,7 @@ fn report_of(system: &str, route: &str) -> Report {
                     range_ms: [[48.0, 54.0], [70.0, 84.0], [82.0, 110.0]],
                 }],
             },
+            ended: Vec::new(),
             deltas: vec![format!("own time of `{route}` in `web`: median 20 ms → 80 ms (+300 %)")],
             not_claimed: vec![format!("web {route}: 12 exchanges were captured")],
             notes: vec![format!("the workers of {system} are not known")],

@@ -235,6 +235,7 @@ pub(crate) fn evidence_of(seed: u64, candidate: &Build, window_nanos: u64) -> Ev
             arms: ["baseline", "baseline-again", "candidate"].map(arm).to_vec(),
             differences: Vec::new(),
             standin_misses: 0,
+            ended: Vec::new(),
             load_average: 0.1,
         },
         inputs: Inputs {

@@ -145,6 +145,9 @@ pub(crate) struct Fail {
     /// The status it answers with.
     #[serde(default = "internal_server_error")]
     pub(crate) status: u16,
+    /// The process ends, with exit code 70, instead of answering.
+    #[serde(default)]
+    pub(crate) crash: bool,
 }
 
 /// A kind of input. Of several tests, each must hold.

@@ -13,6 +13,12 @@ pub(super) fn applies(fail: &Fail, scope: &mut Scope) -> bool {
     is_kind && is_among(fail, scope)
 }
 
+/// Ends the process as a defect would: at once, and with EX_SOFTWARE of sysexits(3).
+#[expect(clippy::exit, reason = "that the whole process ends is what is asked for")]
+pub(super) fn crash() -> ! {
+    std::process::exit(70)
+}
+
 fn is_among(fail: &Fail, scope: &mut Scope) -> bool {
     let Some(share) = fail.share else { return true };
     let place = match &fail.by {
