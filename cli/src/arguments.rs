@@ -190,8 +190,14 @@ pub(crate) struct FitArguments {
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("traffic").required(true).args(["dataset", "rate"]))]
 pub(crate) struct SimulateArguments {
-    /// The model, from `prophecy fit`
+    /// The model, from `prophecy fit` or written by hand as YAML
     pub(crate) model: PathBuf,
+    /// What happens meanwhile: incidents, a deployment, a trigger (docs/simulation.md)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) setting: Option<PathBuf>,
+    /// Write one run as spans and as a page to this folder
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) trace: Option<PathBuf>,
     /// The traffic of this dataset
     #[arg(long, value_name = "FOLDER")]
     pub(crate) dataset: Option<PathBuf>,

@@ -24,6 +24,7 @@ pub fn model_of(observations: &Observations, system: &System) -> Model {
             queue_limit: declared.and_then(|service| service.queue),
             pools: observed.pools.clone(),
             routes: routes_of(observed, observations),
+            ..Station::default()
         };
         (name.clone(), station)
     });
@@ -31,6 +32,7 @@ pub fn model_of(observations: &Observations, system: &System) -> Model {
         schema: SCHEMA.to_owned(),
         system: system.name.clone(),
         entry: observations.entry.clone(),
+        hosts: BTreeMap::new(),
         services: services.collect(),
     }
 }
@@ -56,9 +58,9 @@ pub fn route_of(visits: &[Visit], all: &Observations) -> RouteModel {
     own_nanos.sort_unstable();
     RouteModel {
         own_nanos: thin(own_nanos),
-        law: None,
         failure: own_failures as f64 / visits.len() as f64,
         calls: calls_of(visits, all),
+        ..RouteModel::default()
     }
 }
 
@@ -101,13 +103,12 @@ fn calls_of(visits: &[Visit], all: &Observations) -> Vec<CallModel> {
             route: route.to_owned(),
             counts,
             parallel: overlaps(&basis),
-            timeout_nanos: None,
-            retries: 0,
             failure_spreads: if failed_calls == 0 {
                 1.0
             } else {
                 f64::from(spread) / f64::from(failed_calls)
             },
+            ..CallModel::default()
         }
     };
     order.into_iter().map(model).collect()

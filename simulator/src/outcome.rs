@@ -1,6 +1,7 @@
 //! What one replication did.
 
 use crate::compiled::CompiledModel;
+use crate::trace::Trace;
 
 /// What one replication did, by route and by service, in the order of the compiled model.
 #[derive(Clone, Debug, PartialEq)]
@@ -11,6 +12,38 @@ pub struct Outcome {
     pub routes: Vec<RouteOutcome>,
     /// By service.
     pub stations: Vec<StationOutcome>,
+    /// By host.
+    pub hosts: Vec<HostOutcome>,
+    /// The entry's requests over time, if that was asked for.
+    pub bins: Vec<Bin>,
+    /// The length of a bin \[ns\].
+    pub bin_nanos: u64,
+    /// How many events there were.
+    pub events: u64,
+    /// Every span, if that was asked for.
+    pub trace: Option<Box<Trace>>,
+}
+
+/// What happened at the entry in a stretch of time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bin {
+    /// Requests that came.
+    pub arrived: u64,
+    /// Requests that were answered well.
+    pub good: u64,
+    /// Requests that failed or were refused.
+    pub bad: u64,
+}
+
+/// What happened on one machine.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct HostOutcome {
+    /// The machine.
+    pub name: String,
+    /// Its cores.
+    pub cores: u32,
+    /// Time that cores were busy \[ns of one core\].
+    pub busy_nanos: u64,
 }
 
 /// What happened on one route: `arrived = answered + refused + in_system`.
@@ -20,7 +53,7 @@ pub struct RouteOutcome {
     pub station: usize,
     /// The route.
     pub name: String,
-    /// Latencies of answered requests, failed ones included, in the order of their ends \[ns\].
+    /// Latencies of answered requests, failed ones included, in no order that means anything \[ns\].
     pub latencies_nanos: Vec<u64>,
     /// Requests that reached the service.
     pub arrived: u64,
@@ -30,6 +63,22 @@ pub struct RouteOutcome {
     pub refused: u64,
     /// Calls that their caller gave up on, whatever became of them.
     pub timed_out: u64,
+    /// Requests whose deadline had passed when a worker took them up; they failed.
+    pub expired: u64,
+    /// Attempts to call it that followed a failed one.
+    pub retried: u64,
+    /// Calls that were made a second time because the first took long.
+    pub hedged: u64,
+    /// Calls that a breaker did not let through.
+    pub short_circuited: u64,
+    /// Requests that found their cache entry, and that did not.
+    pub hits: u64,
+    /// See `hits`.
+    pub misses: u64,
+    /// Reads from a copy, and those that missed a write.
+    pub copy_reads: u64,
+    /// See `copy_reads`.
+    pub stale_reads: u64,
     /// Requests that had not ended when the run was cut.
     pub in_system: u64,
 }
@@ -45,26 +94,49 @@ pub struct StationOutcome {
     pub own_nanos: u64,
     /// Time that workers were held, calls included \[ns\].
     pub held_nanos: u64,
+    /// Time that requests waited for a worker, over all of them \[ns\].
+    pub waited_nanos: u64,
     /// The longest queue of any replica.
     pub queue_max: usize,
+    /// Instances that ended with what they were working on.
+    pub crashes: u64,
+    /// The most instances at once, where they come and go.
+    pub instances_max: u32,
+    /// The longest time that a copy was behind \[ns\].
+    pub lag_max_nanos: u64,
 }
 
 // === impl Outcome ===
 
 impl Outcome {
-    pub(crate) fn new(model: &CompiledModel, window_nanos: u64) -> Self {
-        let routes = model.routes.iter().map(|route| RouteOutcome {
+    pub(crate) fn new(model: &CompiledModel, window_nanos: u64, bin_nanos: u64) -> Self {
+        let build = &model.builds[0];
+        let routes = build.routes.iter().map(|route| RouteOutcome {
             station: route.station as usize,
             name: route.name.clone(),
             ..RouteOutcome::default()
         });
-        let stations = model.stations.iter().map(|station| StationOutcome {
+        let stations = build.stations.iter().map(|station| StationOutcome {
             name: station.name.clone(),
             workers: (station.workers != crate::compiled::UNLIMITED)
                 .then(|| u64::from(station.workers) * u64::from(station.replicas)),
             ..StationOutcome::default()
         });
-        Self { window_nanos, routes: routes.collect(), stations: stations.collect() }
+        let hosts = model.hosts.iter().map(|host| HostOutcome {
+            name: host.name.clone(),
+            cores: host.cores,
+            busy_nanos: 0,
+        });
+        Self {
+            window_nanos,
+            routes: routes.collect(),
+            stations: stations.collect(),
+            hosts: hosts.collect(),
+            bins: Vec::new(),
+            bin_nanos,
+            events: 0,
+            trace: None,
+        }
     }
 
     /// Returns what happened on a route of a service.
@@ -74,35 +146,36 @@ impl Outcome {
             .find(|outcome| outcome.name == route && self.stations[outcome.station].name == service)
     }
 
-    pub(crate) fn arrived(&mut self, route: u32) {
-        self.routes[route as usize].arrived += 1;
+    /// A request comes from outside.
+    pub(crate) fn entered(&mut self, at: u64) {
+        if let Some(bin) = self.bin(at) {
+            bin.arrived += 1;
+        }
+    }
+
+    /// A request that came from outside has ended.
+    pub(crate) fn left(&mut self, at: u64, failed: bool) {
+        if let Some(bin) = self.bin(at) {
+            if failed {
+                bin.bad += 1;
+            } else {
+                bin.good += 1;
+            }
+        }
+    }
+
+    fn bin(&mut self, at: u64) -> Option<&mut Bin> {
+        let index = at.checked_div(self.bin_nanos)? as usize;
+        if self.bins.len() <= index {
+            self.bins.resize(index + 1, Bin::default());
+        }
+        self.bins.get_mut(index)
     }
 
     pub(crate) fn answered(&mut self, route: u32, latency_nanos: u64, failed: bool) {
         let route = &mut self.routes[route as usize];
         route.latencies_nanos.push(latency_nanos);
         route.failed += u64::from(failed);
-    }
-
-    pub(crate) fn refused(&mut self, route: u32) {
-        self.routes[route as usize].refused += 1;
-    }
-
-    pub(crate) fn timed_out(&mut self, route: u32) {
-        self.routes[route as usize].timed_out += 1;
-    }
-
-    pub(crate) fn queued(&mut self, station: usize, length: usize) {
-        let station = &mut self.stations[station];
-        station.queue_max = station.queue_max.max(length);
-    }
-
-    pub(crate) fn worked(&mut self, station: usize, own_nanos: u64) {
-        self.stations[station].own_nanos += own_nanos;
-    }
-
-    pub(crate) fn held(&mut self, station: usize, nanos: u64) {
-        self.stations[station].held_nanos += nanos;
     }
 
     pub(crate) fn finish(&mut self) {

@@ -1,19 +1,29 @@
-//! `prophecy simulate`: what a model does under traffic.
+//! `prophecy simulate`: what a model does under traffic, and what happens to it meanwhile.
+
+mod picture;
+mod setting;
 
 use std::fs;
+use std::path::Path;
 
 use prophecy_core::{Seed, quantile};
 use prophecy_datasets::Dataset;
+use prophecy_simulator::recovery::{Question, Recovery, critical_size, recovery};
 use prophecy_simulator::{
-    CompiledModel, CompiledTraffic, Model, Outcome, Traffic, replication, simulate,
+    CompiledModel, CompiledTraffic, Model, Outcome, Scenario, Traffic, replication, simulate,
+    simulate_scenario,
 };
 use serde::Serialize;
 
+use self::setting::{Push, Setting};
 use super::report::threads;
 use crate::arguments::SimulateArguments;
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
 use crate::printer::Printer;
+
+/// The share of held worker time from which on a service counts as saturated.
+const SATURATED: f64 = 0.95;
 
 /// A mean over replications with its 95 % interval.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -30,6 +40,9 @@ struct Simulated {
     seed: u64,
     routes: Vec<RouteRow>,
     services: Vec<ServiceRow>,
+    hosts: Vec<HostRow>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recovery: Option<RecoveryRows>,
 }
 
 #[derive(Debug, Serialize)]
@@ -47,21 +60,40 @@ struct RouteRow {
 struct ServiceRow {
     service: String,
     utilization: Option<Estimate>,
+    /// Requests that wait for a worker, on average over the window.
+    queue_mean: Estimate,
     queue_max: Estimate,
+    /// The share of runs in which at least 95 % of the workers' time was held.
+    saturated: Option<Estimate>,
+}
+
+#[derive(Debug, Serialize)]
+struct HostRow {
+    host: String,
+    utilization: Estimate,
+}
+
+/// Whether the system recovers from a trigger.
+#[derive(Debug, Serialize)]
+struct RecoveryRows {
+    sizes: Vec<Recovery>,
+    /// From which size on it recovers in less than half of the runs.
+    critical_size: Option<f64>,
 }
 
 /// Simulates a model, and says what came out.
 pub(crate) fn run(arguments: &SimulateArguments, printer: &Printer) -> Result<ExitCode, Failure> {
-    let attempt = format!("cannot use model `{}`", arguments.model.display());
-    let text = fs::read_to_string(&arguments.model).map_err(|error| {
-        Failure::of(ExitCode::Environment, &error)
-            .during(&attempt)
-            .hint("fit one with `prophecy fit DATASET --system FILE`")
-    })?;
-    let model = Model::from_json(&text).map_err(|error| Failure::from(error).during(&attempt))?;
+    let model = setting::read_model(&arguments.model)?;
     let seed = Seed(arguments.chance.seed);
+    let (setting, candidate) = match &arguments.setting {
+        Some(path) => Setting::read(path, &model)?,
+        None => (Setting::default(), None),
+    };
     let traffic = traffic(arguments, &model, seed)?;
-    let compiled = CompiledModel::new(&model);
+    let compiled = match &candidate {
+        Some(candidate) => CompiledModel::of_builds(&[&model, candidate]),
+        None => CompiledModel::new(&model),
+    };
     let known = compiled.known(&traffic);
     if known.arrivals.len() < traffic.arrivals.len() {
         let lost = traffic.arrivals.len() - known.arrivals.len();
@@ -69,22 +101,84 @@ pub(crate) fn run(arguments: &SimulateArguments, printer: &Printer) -> Result<Ex
             "{lost} arrivals are on routes that the model does not know, and are left out"
         ));
     }
-    let outcomes = replication::in_order(
-        arguments.replications.max(2),
-        threads(arguments.chance.threads),
-        |index| {
-            let drawn = match arguments.rate {
-                Some(rate) => poisson(arguments, &model, rate, seed, index),
-                None => known.resample(&mut seed.stream(index, 0, "traffic")),
-            };
-            let drawn = CompiledTraffic::new(&compiled.known(&drawn), &compiled)
-                .expect("unknown routes were left out");
-            simulate(&compiled, &drawn, seed, index)
-        },
-    );
-    let simulated = summarize(&outcomes, arguments.replications.max(2), seed);
+    let replications = arguments.replications.max(2);
+    let threads = threads(arguments.chance.threads);
+    let draw = |index: u32| {
+        let drawn = match arguments.rate {
+            Some(rate) => poisson(arguments, &model, rate, seed, index),
+            None => known.resample(&mut seed.stream(index, 0, "traffic")),
+        };
+        CompiledTraffic::new(&compiled.known(&drawn), &compiled)
+            .expect("unknown routes were left out")
+    };
+    let scenario = Scenario::of(setting.incidents);
+    let outcomes = replication::in_order(replications, threads, |index| {
+        if scenario.incidents.is_empty() {
+            simulate(&compiled, &draw(index), seed, index)
+        } else {
+            simulate_scenario(&compiled, &draw(index), seed, index, &scenario)
+        }
+    });
+    let mut simulated = summarize(&outcomes, replications, seed);
+    if let Some(push) = &setting.trigger {
+        let traffic = draw(0);
+        simulated.recovery = Some(recover(&compiled, &traffic, push, seed, replications, threads));
+    }
+    if let Some(folder) = &arguments.trace {
+        let scenario = Scenario { trace: true, ..scenario };
+        let outcome = simulate_scenario(&compiled, &draw(0), seed, 0, &scenario);
+        write_trace(folder, &model.system, &compiled, outcome)?;
+        printer.say(&format!("one run as a page: {}", folder.join("trace.html").display()));
+    }
     printer.data(&render(&simulated), &simulated);
     Ok(ExitCode::Done)
+}
+
+fn recover(
+    model: &CompiledModel,
+    traffic: &CompiledTraffic,
+    push: &Push,
+    seed: Seed,
+    replications: u32,
+    threads: usize,
+) -> RecoveryRows {
+    let question = Question {
+        model,
+        traffic,
+        trigger: &push.kind,
+        at_nanos: push.at_nanos,
+        within_nanos: push.within_nanos,
+        seed,
+        replications,
+        threads,
+    };
+    let sizes: Vec<Recovery> = push.sizes.iter().map(|size| recovery(&question, *size)).collect();
+    let least = push.sizes.iter().copied().fold(f64::INFINITY, f64::min);
+    let most = push.sizes.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let precision = (most - least) / 32.0;
+    let critical_size =
+        if precision > 0.0 { critical_size(&question, least, most, precision) } else { None };
+    RecoveryRows { sizes, critical_size }
+}
+
+/// Writes one run as a trace of the OpenTelemetry protocol and as a page.
+fn write_trace(
+    folder: &Path,
+    system: &str,
+    model: &CompiledModel,
+    mut outcome: Outcome,
+) -> Result<(), Failure> {
+    let trace = outcome.trace.take().expect("it was asked for");
+    let write = |name: &str, text: String| {
+        fs::create_dir_all(folder).and_then(|()| fs::write(folder.join(name), text)).map_err(
+            |error| {
+                Failure::of(ExitCode::Environment, &error)
+                    .during(format!("cannot write the trace to `{}`", folder.display()))
+            },
+        )
+    };
+    write("trace.json", trace.to_otlp(model).to_string())?;
+    write("trace.html", picture::page(system, &outcome, &trace, model))
 }
 
 fn traffic(arguments: &SimulateArguments, model: &Model, seed: Seed) -> Result<Traffic, Failure> {
@@ -156,8 +250,25 @@ fn summarize(outcomes: &[Outcome], replications: u32, seed: Seed) -> Simulated {
     let services = first.stations.iter().enumerate().map(|(index, station)| ServiceRow {
         service: station.name.clone(),
         utilization: over(&|outcome| outcome.stations[index].utilization(outcome.window_nanos)),
+        queue_mean: over(&|outcome| {
+            let waited = outcome.stations[index].waited_nanos as f64;
+            Some(waited / outcome.window_nanos.max(1) as f64)
+        })
+        .expect("there are runs"),
+        saturated: over(&|outcome| {
+            let utilization = outcome.stations[index].utilization(outcome.window_nanos)?;
+            Some(f64::from(u8::from(utilization >= SATURATED)))
+        }),
         queue_max: over(&|outcome| Some(outcome.stations[index].queue_max as f64))
             .expect("there are runs"),
+    });
+    let hosts = first.hosts.iter().enumerate().map(|(index, host)| HostRow {
+        host: host.name.clone(),
+        utilization: over(&|outcome| {
+            let whole = f64::from(host.cores) * outcome.window_nanos.max(1) as f64;
+            Some(outcome.hosts[index].busy_nanos as f64 / whole)
+        })
+        .expect("there are runs"),
     });
     Simulated {
         schema: "prophecy.simulation/1",
@@ -165,6 +276,8 @@ fn summarize(outcomes: &[Outcome], replications: u32, seed: Seed) -> Simulated {
         seed: seed.0,
         routes: routes.collect(),
         services: services.collect(),
+        hosts: hosts.collect(),
+        recovery: None,
     }
 }
 
@@ -189,12 +302,48 @@ fn render(simulated: &Simulated) -> String {
     for row in &simulated.services {
         let utilization = row.utilization.map_or_else(
             || "unlimited workers".to_owned(),
-            |u| format!("{:.0} % of workers held", 100.0 * u.mean),
+            |u| {
+                format!(
+                    "{:.1} ± {:.1} % of workers held, saturated in {:.0} % of runs",
+                    100.0 * u.mean,
+                    100.0 * u.half_width,
+                    100.0 * row.saturated.map_or(0.0, |share| share.mean)
+                )
+            },
         );
         text.push_str(&format!(
-            "{:12} {utilization}, longest queue {:.0}\n",
-            row.service, row.queue_max.mean
+            "{:12} {utilization}, queue {:.2} ± {:.2}, longest {:.0}\n",
+            row.service, row.queue_mean.mean, row.queue_mean.half_width, row.queue_max.mean
         ));
+    }
+    for row in &simulated.hosts {
+        text.push_str(&format!(
+            "{:12} {:.1} ± {:.1} % of its cores busy\n",
+            row.host,
+            100.0 * row.utilization.mean,
+            100.0 * row.utilization.half_width
+        ));
+    }
+    if let Some(recovery) = &simulated.recovery {
+        text.push_str("\nafter the trigger has gone\n");
+        for row in &recovery.sizes {
+            let after = row.median_nanos.map_or_else(String::new, |nanos| {
+                format!(", in the median after {:.1} s", nanos as f64 / 1e9)
+            });
+            text.push_str(&format!(
+                "size {:<8} recovers with probability {:.0} % ({:.0}–{:.0}){after}\n",
+                row.size,
+                100.0 * row.probability.get(),
+                100.0 * row.interval.lo(),
+                100.0 * row.interval.hi()
+            ));
+        }
+        let critical = recovery.critical_size.map_or_else(
+            || "no size between these is critical".to_owned(),
+            |size| format!("critical size {size:.2}"),
+        );
+        text.push_str(&critical);
+        text.push('\n');
     }
     text
 }

@@ -270,7 +270,7 @@ impl<'a> Sampler<'a> {
             };
         let undone = undo.contains(&Part::Failure(place.0, place.1));
         let failure = self.failure(parts.service, parts.route, parts.index, undone).1;
-        RouteModel { own_nanos, law: None, failure, calls }
+        RouteModel { own_nanos, failure, calls, ..RouteModel::default() }
     }
 
     /// Draws the own failure rate of a route in production: with the baseline, and with the candidate.

@@ -65,28 +65,15 @@ impl Build {
     /// The model that this truth is.
     fn model(&self) -> Model {
         let law = |millis| Some(Law::Lognormal { median_nanos: millis * MILLI, sigma: SIGMA });
-        let call = CallModel {
-            service: "db".to_owned(),
-            route: ROWS.to_owned(),
-            counts: vec![0.0, 1.0],
-            parallel: false,
-            timeout_nanos: None,
-            retries: 0,
-            failure_spreads: 1.0,
-        };
+        let call =
+            CallModel { service: "db".to_owned(), route: ROWS.to_owned(), ..CallModel::default() };
         let web = [ITEMS, ORDERS, ABOUT].map(|route| {
             let calls = if route == ABOUT { Vec::new() } else { vec![call.clone()] };
             let law = law(self.own_millis(route));
             (route.to_owned(), RouteModel { law, calls, ..RouteModel::default() })
         });
         let db = RouteModel { law: law(DB_MILLIS), ..RouteModel::default() };
-        let station = |routes, pools| Station {
-            replicas: 1,
-            workers: None,
-            queue_limit: None,
-            pools,
-            routes,
-        };
+        let station = |routes, pools| Station { pools, routes, ..Station::default() };
         let pools = self.pool.map(|limit| ("db".to_owned(), limit)).into_iter().collect();
         let services = [
             ("web".to_owned(), station(BTreeMap::from(web), pools)),
@@ -96,6 +83,7 @@ impl Build {
             schema: SCHEMA.to_owned(),
             system: "town".to_owned(),
             entry: "web".to_owned(),
+            hosts: BTreeMap::new(),
             services: BTreeMap::from(services),
         }
     }

@@ -7,8 +7,13 @@
 use std::collections::BTreeMap;
 
 use prophecy_core::{Seed, quantile};
-use prophecy_simulator::model::{CallModel, Law, Model, RouteModel, SCHEMA, Station};
+use prophecy_simulator::closed_form::Mmc;
+use prophecy_simulator::model::{
+    CacheModel, CacheUse, CallModel, DependencyState, Host, Keys, Law, Model, Replication,
+    RouteModel, SCHEMA, Station,
+};
 use prophecy_simulator::observation::Arrival;
+use prophecy_simulator::rare::{RareQuestion, Until, probability};
 use prophecy_simulator::{CompiledModel, CompiledTraffic, Outcome, Traffic, replication, simulate};
 
 /// The 0.995 quantile of Student's t with 19 degrees of freedom.
@@ -20,11 +25,9 @@ const UNIT: f64 = 1e6;
 fn station(workers: u32, law: Law) -> Station {
     let route = RouteModel { law: Some(law), ..RouteModel::default() };
     Station {
-        replicas: 1,
         workers: Some(workers),
-        queue_limit: None,
-        pools: BTreeMap::new(),
         routes: BTreeMap::from([("GET /".to_owned(), route)]),
+        ..Station::default()
     }
 }
 
@@ -33,6 +36,7 @@ fn model(services: impl IntoIterator<Item = (&'static str, Station)>) -> Model {
         schema: SCHEMA.to_owned(),
         system: "queue".to_owned(),
         entry: "a".to_owned(),
+        hosts: BTreeMap::new(),
         services: services.into_iter().map(|(name, station)| (name.to_owned(), station)).collect(),
     }
 }
@@ -149,11 +153,7 @@ fn a_tandem_takes_the_sum_of_its_stations() {
     let call = |service: &str| CallModel {
         service: service.to_owned(),
         route: "GET /".to_owned(),
-        counts: vec![0.0, 1.0],
-        parallel: false,
-        timeout_nanos: None,
-        retries: 0,
-        failure_spreads: 1.0,
+        ..CallModel::default()
     };
     let law = |rate: f64| Law::Exponential { mean_nanos: UNIT / rate };
     let mut front = station(1, Law::Constant { nanos: 0 });
@@ -181,4 +181,159 @@ fn a_batch_leaves_one_by_one() {
     let traffic = CompiledTraffic::new(&traffic, &compiled).expect("the route is there");
     let outcome = simulate(&compiled, &traffic, Seed(1), 0);
     assert_eq!(outcome.routes[0].latencies_nanos, [10, 20, 30, 40]);
+}
+
+/// Under processor sharing the mean time depends on the law of service only by its mean.
+#[test]
+fn shared_cores_take_as_long_as_theory_says_whatever_the_law() {
+    let sojourn = |law: Law, rate: f64| {
+        let mut service = station(1, law);
+        service.workers = None;
+        service.host = Some("host".to_owned());
+        service.routes.get_mut("GET /").expect("made above").cpu_share = 1.0;
+        let mut model = model([("a", service)]);
+        model.hosts.insert("host".to_owned(), Host { cores: 1 });
+        statistics(&model, rate, 100_000.0, |outcome| mean(&latencies(outcome, "a")))
+    };
+    check("M/M/1-PS", &sojourn(exponential(), 0.5), 2.0, 0.03);
+    let constant = Law::Constant { nanos: UNIT as u64 };
+    check("M/D/1-PS", &sojourn(constant, 0.7), 1.0 / 0.3, 0.03);
+    let law = Law::Hyperexponential { mean_nanos: UNIT, variation: 4.0 };
+    check("M/H2/1-PS", &sojourn(law, 0.5), 2.0, 0.04);
+}
+
+/// Cores shared by as many as there are cores are a queue without workers' limits; with two cores the
+/// mean number present is that of M/M/2, as both serve whoever is there at the same total rate.
+#[test]
+fn two_shared_cores_hold_as_many_as_two_workers() {
+    let mut service = station(1, exponential());
+    service.workers = None;
+    service.host = Some("host".to_owned());
+    service.routes.get_mut("GET /").expect("made above").cpu_share = 1.0;
+    let mut model = model([("a", service)]);
+    model.hosts.insert("host".to_owned(), Host { cores: 2 });
+    let values = statistics(&model, 1.2, 100_000.0, |outcome| mean(&latencies(outcome, "a")));
+    let exact = Mmc { arrival_rate: 1.2, service_rate: 1.0, workers: 2 };
+    check("M/M/2-PS", &values, exact.mean_sojourn().expect("stable"), 0.03);
+}
+
+/// Two M/M/1 queues that get the same arrivals; a request is answered when both are done.
+///
+/// # Source
+///
+/// Nelson and Tantawi (1988): exactly (12 − ρ) / (8 (μ − λ)).
+#[test]
+fn a_fork_joins_when_theory_says() {
+    let mut front = station(1, Law::Constant { nanos: 0 });
+    front.workers = None;
+    front.routes.get_mut("GET /").expect("made above").calls = vec![CallModel {
+        service: "b".to_owned(),
+        route: "GET /".to_owned(),
+        counts: vec![0.0, 0.0, 1.0],
+        parallel: true,
+        ..CallModel::default()
+    }];
+    let mut back = station(1, exponential());
+    back.replicas = 2;
+    let model = model([("a", front), ("b", back)]);
+    let values = statistics(&model, 0.5, 200_000.0, |outcome| mean(&latencies(outcome, "a")));
+    check("fork-join rho .5", &values, 2.875, 0.02);
+}
+
+/// A cache with room for all, whose entries are good for a time T from when they were made: a key that
+/// is asked for at rate r is found with probability r·T / (1 + r·T).
+#[test]
+fn a_cache_is_hit_as_often_as_theory_says() {
+    let mut service = station(1, Law::Constant { nanos: 0 });
+    service.workers = None;
+    let ttl_nanos = Some((20.0 * UNIT) as u64);
+    let cache = CacheModel { capacity: 10, ttl_nanos, shared: true, coalesce: false };
+    service.caches.insert("c".to_owned(), cache);
+    service.routes.get_mut("GET /").expect("made above").cache = Some(CacheUse {
+        name: "c".to_owned(),
+        keys: Keys { count: 10, skew: 0.0 },
+        hit_share: 1.0,
+    });
+    let values = statistics(&model([("a", service)]), 1.0, 50_000.0, |outcome| {
+        let route = outcome.route("a", "GET /").expect("the route is there");
+        route.hits as f64 / route.arrived as f64
+    });
+    // Each of ten keys at rate 0.1, for 20.
+    check("TTL", &values, 2.0 / 3.0, 0.01);
+}
+
+/// A copy that applies writes one after another is an M/M/1 queue, and a read of the one key is stale
+/// as long as it is busy: with probability ρ.
+#[test]
+fn a_copy_is_behind_as_often_as_theory_says() {
+    let mut service = station(1, Law::Constant { nanos: 0 });
+    service.workers = None;
+    service.replication = Some(Replication { copies: 1, delay_nanos: 0, apply_nanos: UNIT as u64 });
+    let keys = Some(Keys { count: 1, skew: 0.0 });
+    let free = || RouteModel { law: Some(Law::Constant { nanos: 0 }), ..RouteModel::default() };
+    service.routes = BTreeMap::from([
+        ("GET /".to_owned(), RouteModel { reads_copy: keys, ..free() }),
+        ("PUT /".to_owned(), RouteModel { writes: keys, ..free() }),
+    ]);
+    let compiled = CompiledModel::new(&model([("a", service)]));
+    let values = replication::in_order(REPLICATIONS, 2, |index| {
+        let mut stream = Seed(1).stream(index, 0, "arrivals");
+        let routes = ["GET /".to_owned(), "PUT /".to_owned()];
+        // Half of 1.2 per unit write: ρ = 0.6.
+        let traffic =
+            Traffic::poisson(1.2 * 1e9 / UNIT, 50_000 * UNIT as u64, &routes, &mut stream);
+        let traffic = CompiledTraffic::new(&traffic, &compiled).expect("the routes are there");
+        let outcome = simulate(&compiled, &traffic, Seed(1), index);
+        let route = outcome.route("a", "GET /").expect("the route is there");
+        route.stale_reads as f64 / route.copy_reads as f64
+    });
+    check("stale reads", &values, 0.6, 0.02);
+}
+
+/// A service that is down for a third of the time, on average, fails a third of its requests.
+#[test]
+fn states_last_as_long_as_they_say() {
+    let mut service = station(1, Law::Constant { nanos: 0 });
+    service.workers = None;
+    let state = |name: &str, mean: f64, failure| DependencyState {
+        name: name.to_owned(),
+        mean_nanos: (mean * UNIT) as u64,
+        slowdown: 1.0,
+        failure,
+    };
+    service.states = vec![state("healthy", 20.0, 0.0), state("failing", 10.0, 1.0)];
+    let values = statistics(&model([("a", service)]), 1.0, 100_000.0, |outcome| {
+        let route = outcome.route("a", "GET /").expect("the route is there");
+        route.failed as f64 / route.arrived as f64
+    });
+    check("failing", &values, 1.0 / 3.0, 0.02);
+}
+
+/// The gambler's ruin: from one request, to get to `level` before the system is empty.
+#[test]
+fn rare_events_are_as_rare_as_theory_says() {
+    let rare = |rho: f64, level: u64| {
+        let compiled = CompiledModel::new(&model([("a", station(1, exponential()))]));
+        probability(&RareQuestion {
+            model: &compiled,
+            service: "a",
+            level,
+            route: "GET /",
+            rate_hz: rho * 1e9 / UNIT,
+            until: Until::Empty,
+            effort: 400,
+            repeats: 20,
+            seed: Seed(3),
+            threads: 2,
+        })
+        .expect("the service is there")
+    };
+    for (rho, level, exact) in [(0.5, 20, 9.536_752_259e-7), (0.8, 50, 3.568_170_158e-6)] {
+        let found = rare(rho, level);
+        // The 0.995 quantile of t over the 0.975 quantile of the normal law.
+        let half = found.half_width * T_19 / 1.96;
+        let mean = found.probability.get();
+        assert!((mean - exact).abs() <= half, "{exact} is not in {mean} ± {half}");
+        assert!(half < 0.35 * exact, "± {half} is too wide around {exact}");
+    }
 }

@@ -61,12 +61,13 @@ fn chain(links: &[Link]) -> Model {
             timeout_nanos: link.timeout_nanos,
             retries: link.retries,
             failure_spreads: 0.7,
+            ..CallModel::default()
         });
         let route = RouteModel {
             own_nanos: link.own_nanos.clone(),
-            law: None,
             failure: link.failure,
             calls: calls.collect(),
+            ..RouteModel::default()
         };
         let pools = next.iter().cloned().zip(link.pool).collect();
         let station = Station {
@@ -75,6 +76,7 @@ fn chain(links: &[Link]) -> Model {
             queue_limit: link.queue_limit,
             pools,
             routes: BTreeMap::from([(ROUTE.to_owned(), route)]),
+            ..Station::default()
         };
         (name(index), station)
     });
@@ -82,6 +84,7 @@ fn chain(links: &[Link]) -> Model {
         schema: SCHEMA.to_owned(),
         system: "chain".to_owned(),
         entry: name(0),
+        hosts: BTreeMap::new(),
         services: stations.collect(),
     }
 }
@@ -146,22 +149,17 @@ fn a_change_in_one_place_shifts_no_luck_elsewhere() {
             service: "b".to_owned(),
             route: ROUTE.to_owned(),
             counts: vec![0.5, 0.5],
-            parallel: false,
-            timeout_nanos: None,
-            retries: 0,
-            failure_spreads: 1.0,
+            ..CallModel::default()
         }];
         let station = |route| Station {
-            replicas: 1,
-            workers: None,
-            queue_limit: None,
-            pools: BTreeMap::new(),
             routes: BTreeMap::from([(ROUTE.to_owned(), route)]),
+            ..Station::default()
         };
         Model {
             schema: SCHEMA.to_owned(),
             system: "pair".to_owned(),
             entry: "a".to_owned(),
+            hosts: BTreeMap::new(),
             services: BTreeMap::from([
                 ("a".to_owned(), station(front)),
                 ("b".to_owned(), station(law(slow))),

@@ -1,5 +1,9 @@
 //! The engine against closed forms, and against laws that any system obeys.
 
 mod closed_forms;
+mod components;
+mod deployments;
 mod laws;
+mod recovery;
+mod solvers;
 mod traffic;
