@@ -2,7 +2,7 @@
 
 DEMO_OUT ?= prophecy-demo
 
-.PHONY: demo test lint trials
+.PHONY: demo test lint trials engines
 
 demo:
 	@.ci/require 'the demo' gcc libc6-dev make
@@ -29,3 +29,10 @@ trials:
 	@.ci/require 'the trials' gcc libc6-dev make
 	cargo build --release --locked -p prophecy-cli -p mesh -p prophecy-trials
 	target/release/trials run --count $(N) --seed $(SEED)
+
+# The event engine beside NeXosim, SimPy and Ciw on the same models, in one run.
+engines:
+	@.ci/require 'the engines' gcc libc6-dev make python3 python3-venv
+	python3 -m venv target/engines-venv
+	target/engines-venv/bin/pip install --quiet --disable-pip-version-check simpy ciw
+	cd benches/engines && PROPHECY_PYTHON=../../target/engines-venv/bin/python cargo run --release --locked

@@ -60,6 +60,7 @@ impl Philox {
     }
 
     /// Moves to the block of four words numbered `counter`, so that the next draw is its first.
+    #[inline]
     pub fn at(&mut self, counter: u64) -> &mut Self {
         self.block_index = counter;
         self.used = 4;
@@ -67,33 +68,49 @@ impl Philox {
     }
 
     /// Returns the next 32 random bits.
+    #[inline]
     pub fn next_u32(&mut self) -> u32 {
         if self.used == 4 {
-            let [low, high] = [self.block_index as u32, (self.block_index >> 32) as u32];
-            self.buffer = philox4x32_10([low, high, self.lane[0], self.lane[1]], self.key);
-            self.block_index = self.block_index.wrapping_add(1);
-            self.used = 0;
+            self.refill();
         }
         let word = self.buffer[self.used];
         self.used += 1;
         word
     }
 
+    #[inline]
+    fn refill(&mut self) {
+        let [low, high] = [self.block_index as u32, (self.block_index >> 32) as u32];
+        self.buffer = philox4x32_10([low, high, self.lane[0], self.lane[1]], self.key);
+        self.block_index = self.block_index.wrapping_add(1);
+        self.used = 0;
+    }
+
     /// Returns the next 64 random bits.
+    #[inline]
     pub fn next_u64(&mut self) -> u64 {
+        if self.used == 4 {
+            self.refill();
+        }
+        if let [low, high, ..] = self.buffer[self.used..] {
+            self.used += 2;
+            return u64::from(low) | u64::from(high) << 32;
+        }
         let low = u64::from(self.next_u32());
         low | u64::from(self.next_u32()) << 32
     }
 
     /// Draws from the uniform distribution on `[0, 1)`, in steps of 2⁻⁵³.
+    #[inline]
     pub fn uniform(&mut self) -> f64 {
         (self.next_u64() >> 11) as f64 * (1.0 / (1u64 << 53) as f64)
     }
 
     /// Draws from the exponential distribution with mean 1.
+    #[inline]
     pub fn exponential(&mut self) -> f64 {
-        // NUMERICS: `uniform` can be 0 but never 1, so 1 − u is in (0, 1] and the log is finite.
-        -(-self.uniform()).ln_1p()
+        // NUMERICS: `uniform` is a multiple of 2⁻⁵³ below 1, so 1 − u is exact, above 0, and its log finite.
+        -(1.0 - self.uniform()).ln()
     }
 
     /// Draws from the standard normal distribution.
@@ -161,6 +178,7 @@ impl Philox {
 /// # Source
 ///
 /// Salmon et al. (2011), ten rounds; the known answers of Random123 are in the tests.
+#[inline]
 pub fn philox4x32_10(counter: [u32; 4], key: [u32; 2]) -> [u32; 4] {
     let [mut c0, mut c1, mut c2, mut c3] = counter;
     let [mut k0, mut k1] = key;

@@ -5,4 +5,5 @@ mod capture;
 mod production;
 mod prophecy;
 mod report;
+mod simulate;
 mod third_party;

@@ -29,7 +29,7 @@ pub(super) fn decide(
     let certain = |claim: &&Claim| {
         claim.caused.get() >= NEAR_CERTAIN.0 && claim.interval.lo() >= NEAR_CERTAIN.1
     };
-    let mut reasons = missing(evidence, registered);
+    let mut reasons = missing(evidence);
     // Failures were counted in the arms; no model of queues can take them back.
     let counted = |claim: &&Claim| {
         matches!(claim.metric, Metric::ErrorRate | Metric::ClientErrorRate) && certain(claim)
@@ -46,6 +46,17 @@ pub(super) fn decide(
     if claims.is_empty() {
         reasons.push("no claim could be made: too few exchanges on every route".to_owned());
     }
+    let unjudged = registered.promises_without_evidence.iter();
+    let mut unjudged: Vec<String> =
+        unjudged.map(|promise| format!("a promise cannot be judged: {promise}")).collect();
+    // That one promise cannot be judged does not save another that will be broken.
+    let broken: Vec<&Claim> = claims.iter().filter(certain).take(3).collect();
+    if reasons.is_empty() && !unjudged.is_empty() && !broken.is_empty() {
+        reasons.extend(broken.into_iter().map(sentence));
+        reasons.append(&mut unjudged);
+        return (Verdict::NoGo, reasons);
+    }
+    reasons.splice(0..0, unjudged);
     if !reasons.is_empty() {
         return (Verdict::NotEnoughEvidence, reasons);
     }
@@ -77,11 +88,8 @@ pub(super) fn decide(
 }
 
 /// Says what is missing for any answer, whatever the model is worth.
-fn missing(evidence: &EvidenceSummary, registered: &Registered) -> Vec<String> {
+fn missing(evidence: &EvidenceSummary) -> Vec<String> {
     let mut missing = Vec::new();
-    for promise in &registered.promises_without_evidence {
-        missing.push(format!("a promise cannot be judged: {promise}"));
-    }
     let offered = 3.0 * evidence.offered.max(1) as f64;
     if evidence.lost as f64 > LOST_LIMIT * offered {
         missing.push(format!("{} of {offered:.0} replayed requests were lost", evidence.lost));

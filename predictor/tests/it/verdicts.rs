@@ -147,6 +147,23 @@ fn ten_exchanges_are_not_enough() {
     check_no_answer(&evidence_of(1, &Build::default(), 250_000_000), "a promise cannot be judged");
 }
 
+/// That one promise cannot be judged does not save another that will be broken; it only never makes a go.
+#[test]
+fn what_cannot_be_judged_does_not_hide_what_is_broken() {
+    let with_few_orders = |build: &Build| {
+        let mut evidence = evidence(1, build);
+        let web = evidence.candidate.services.get_mut("web").expect("it is there");
+        web.routes.get_mut(ORDERS).expect("it was visited").truncate(40);
+        report(&evidence, 2)
+    };
+    let report = with_few_orders(&slow());
+    assert_eq!(report.verdict, Verdict::NoGo, "{:?}", report.reasons);
+    let [broken, unjudged] = report.reasons.as_slice() else { panic!("{:?}", report.reasons) };
+    assert!(broken.contains(ITEMS) && unjudged.contains(ORDERS), "{:?}", report.reasons);
+    let report = with_few_orders(&Build::default());
+    assert_eq!(report.verdict, Verdict::NotEnoughEvidence, "{:?}", report.reasons);
+}
+
 #[test]
 fn a_replay_that_lost_requests_is_not_enough() {
     let mut evidence = evidence(1, &Build::default());

@@ -34,7 +34,7 @@ impl Demand {
         match self {
             Self::Values(values) => values[(stream.uniform() * values.len() as f64) as usize],
             Self::Constant(nanos) => *nanos,
-            Self::Exponential(mean_nanos) => (stream.exponential() * mean_nanos).round() as u64,
+            Self::Exponential(mean_nanos) => nearest(stream.exponential() * mean_nanos),
             Self::Law(law) => draw(law, stream),
         }
     }
@@ -66,7 +66,12 @@ fn draw(law: &Law, stream: &mut Philox) -> u64 {
             least_nanos + scale_nanos * excess
         }
     };
-    nanos.round() as u64
+    nearest(nanos)
+}
+
+/// Rounds a time that is not negative; `f64::round` is a call on machines without SSE 4.1.
+fn nearest(nanos: f64) -> u64 {
+    (nanos + 0.5) as u64
 }
 
 #[cfg(test)]

@@ -69,6 +69,7 @@ impl Eq for Event {}
 
 impl Ord for Event {
     /// The earlier event is the greater one, as the heap's top is its greatest.
+    #[inline]
     fn cmp(&self, other: &Self) -> Ordering {
         other.at.cmp(&self.at).then_with(|| other.order.cmp(&self.order))
     }
@@ -88,6 +89,7 @@ impl Calendar {
     }
 
     /// Adds an event after all others of its instant.
+    #[inline]
     pub(super) fn push(&mut self, at: u64, kind: Kind, subject: u32, generation: u32) {
         self.made += 1;
         let order = match self.shuffle {
@@ -106,12 +108,14 @@ impl Calendar {
     }
 
     /// Returns when the next event is due; `u64::MAX` if there is none.
+    #[inline]
     pub(super) fn next_at(&mut self) -> u64 {
         self.close();
         self.heap.peek().map_or(u64::MAX, |event| event.at)
     }
 
     /// Takes the event that [`Calendar::next_at`] told of.
+    #[inline]
     pub(super) fn take(&mut self) -> Option<Action> {
         self.close();
         let action = self.heap.peek()?.action;
@@ -119,6 +123,7 @@ impl Calendar {
         Some(action)
     }
 
+    #[inline]
     fn close(&mut self) {
         if self.top_is_taken {
             self.top_is_taken = false;

@@ -22,6 +22,7 @@ impl<T> Slab<T> {
     }
 
     /// Puts a thing into a place and returns the place.
+    #[inline]
     pub(super) fn insert(&mut self, thing: T) -> u32 {
         if let Some(index) = self.free.pop() {
             let place = &mut self.places[index as usize];
@@ -34,6 +35,7 @@ impl<T> Slab<T> {
     }
 
     /// Frees a place.
+    #[inline]
     pub(super) fn remove(&mut self, index: u32) {
         let place = &mut self.places[index as usize];
         place.generation = place.generation.wrapping_add(1);
@@ -42,11 +44,13 @@ impl<T> Slab<T> {
     }
 
     /// Returns how often the place was freed.
+    #[inline]
     pub(super) fn generation(&self, index: u32) -> u32 {
         self.places[index as usize].generation
     }
 
     /// Says whether the place still holds what it did.
+    #[inline]
     pub(super) fn holds(&self, index: u32, generation: u32) -> bool {
         self.places.get(index as usize).is_some_and(|place| place.generation == generation)
     }
@@ -66,12 +70,14 @@ impl<T> Slab<T> {
 impl<T> std::ops::Index<u32> for Slab<T> {
     type Output = T;
 
+    #[inline]
     fn index(&self, index: u32) -> &T {
         &self.places[index as usize].thing
     }
 }
 
 impl<T> std::ops::IndexMut<u32> for Slab<T> {
+    #[inline]
     fn index_mut(&mut self, index: u32) -> &mut T {
         &mut self.places[index as usize].thing
     }

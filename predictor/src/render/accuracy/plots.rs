@@ -7,7 +7,7 @@ use crate::accuracy::{ErrorBand, Point, RankBin, Reliability};
 /// A picture's size, and the space around what is drawn.
 const SIDE: f64 = 360.0;
 const LEFT: f64 = 54.0;
-const RIGHT: f64 = 12.0;
+const RIGHT: f64 = 26.0;
 const TOP: f64 = 12.0;
 const BOTTOM: f64 = 44.0;
 
