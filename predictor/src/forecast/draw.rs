@@ -172,6 +172,7 @@ impl<'a> Sampler<'a> {
         }
         drop_unknown_calls(&mut production);
         workers::share_estimates(self, &mut production, &candidate_arm);
+        workers::draw_unseen(self, &mut production, index);
         // Before the copy: what the candidate arm does not show fails alike in both models.
         self.draw_failures(&mut production, index);
         let mut with_change = production.clone();

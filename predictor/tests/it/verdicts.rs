@@ -147,6 +147,32 @@ fn ten_exchanges_are_not_enough() {
     check_no_answer(&evidence_of(1, &Build::default(), 250_000_000), "a promise cannot be judged");
 }
 
+/// Nobody said how many workers there are, and never did a request wait for one: a build that holds them
+/// two and a half times as long may find too few, and one that does not change cannot.
+#[test]
+fn workers_that_were_never_seen_to_bind_may_do_so() {
+    let with_most_at_once = |build: &Build, most: u32| {
+        let mut evidence = promising(evidence(1, build), Duration::from_millis(130));
+        for arm in [
+            &mut evidence.production,
+            &mut evidence.baseline,
+            &mut evidence.baseline_again,
+            &mut evidence.candidate,
+        ] {
+            arm.services.get_mut("web").expect("it is there").most_at_once = most;
+        }
+        report(&evidence, 2)
+    };
+    let late = |report: &Report| claim(report, ORDERS, Metric::LatencyP95).probability.get();
+    let held_longer = Build { items_factor: 2.5, ..Build::default() };
+    let (unknown, known) =
+        (with_most_at_once(&held_longer, 1), with_most_at_once(&held_longer, 10_000));
+    assert!(late(&known) < 0.02, "{}", late(&known));
+    assert!((0.05..0.95).contains(&late(&unknown)), "{}", late(&unknown));
+    let equal = with_most_at_once(&Build::default(), 1);
+    assert!(equal.risk.probability.get() < 0.1, "{:?}", equal.risk);
+}
+
 /// That one promise cannot be judged does not save another that will be broken; it only never makes a go.
 #[test]
 fn what_cannot_be_judged_does_not_hide_what_is_broken() {

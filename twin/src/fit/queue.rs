@@ -174,7 +174,8 @@ impl Queueing {
             }
             Workers::Unlimited => {
                 vec![format!(
-                    "`{service}` was never seen to queue, so its workers count as unlimited"
+                    "`{service}` was never seen to queue: it has at least {} workers; `concurrency` would say how many",
+                    self.most_at_once
                 )]
             }
         };
