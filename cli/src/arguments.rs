@@ -184,6 +184,11 @@ pub(crate) struct FitArguments {
     /// Where to write the model
     #[arg(long, short, default_value = "model.json", value_name = "FILE")]
     pub(crate) out: PathBuf,
+    /// Hold out the last part of the window, simulate it, and say whether the model is fit for prediction
+    #[arg(long)]
+    pub(crate) check: bool,
+    #[command(flatten)]
+    pub(crate) chance: ChanceArguments,
 }
 
 /// Arguments of `simulate`.

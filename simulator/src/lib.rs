@@ -10,6 +10,7 @@ pub mod closed_form;
 mod compiled;
 mod engine;
 pub mod estimate;
+pub mod fidelity;
 pub mod model;
 pub mod observation;
 mod outcome;

@@ -1,15 +1,26 @@
 //! `prophecy fit`: a model of what a dataset shows.
 
+use prophecy_core::Seed;
 use prophecy_datasets::{Dataset, write_whole};
-use prophecy_simulator::model_of;
+use prophecy_simulator::fidelity::{self, Check};
+use prophecy_simulator::{Model, model_of};
 use prophecy_twin::{fit, load_system};
+use serde::Serialize;
 
+use super::report::threads;
 use crate::arguments::FitArguments;
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
 use crate::printer::Printer;
 
-/// Fits a model and writes it.
+/// A model with its check, as JSON.
+#[derive(Serialize)]
+struct Checked<'a> {
+    model: &'a Model,
+    check: &'a Check,
+}
+
+/// Fits a model and writes it; checks it if asked to.
 pub(crate) fn run(arguments: &FitArguments, printer: &Printer) -> Result<ExitCode, Failure> {
     let system = load_system(&arguments.system)?.system;
     let dataset = Dataset::open(&arguments.dataset)?;
@@ -37,9 +48,64 @@ pub(crate) fn run(arguments: &FitArguments, printer: &Printer) -> Result<ExitCod
     for note in &fit.notes {
         human.push_str(&format!("note: {note}\n"));
     }
+    if arguments.check {
+        let seed = Seed(arguments.chance.seed);
+        let threads = threads(arguments.chance.threads);
+        let check = fidelity::check(&fit.observations, &system, seed, threads);
+        human.push_str(&render(&check));
+        printer.data(&human, &Checked { model: &model, check: &check });
+        return Ok(if check.passed { ExitCode::Done } else { ExitCode::NotEnoughEvidence });
+    }
     printer.data(&human, &model);
     let words =
         format!("simulate it with `prophecy simulate {} --rate 50`", arguments.out.display());
     printer.say(&words);
     Ok(ExitCode::Done)
+}
+
+fn render(check: &Check) -> String {
+    let mut text = format!(
+        "\n{}, seen and simulated\n{:44} {:>7}  {:>17} {:>17} {:>17}  {:>13}\n",
+        if check.held_out {
+            "the last part of the window, held out from the fit"
+        } else {
+            "the same window"
+        },
+        "",
+        "visits",
+        "p50 ms",
+        "p95 ms",
+        "p99 ms",
+        "CRPS, least"
+    );
+    for route in &check.routes {
+        let pair = |index: usize| {
+            format!("{:.1} → {:.1}", route.seen_ms[index], route.simulated_ms[index])
+        };
+        text.push_str(&format!(
+            "{:44} {:>7}  {:>17} {:>17} {:>17}  {:>6.1} {:>6.1}{}\n",
+            format!("{} {}", route.service, route.route),
+            route.visits,
+            pair(1),
+            pair(2),
+            pair(3),
+            route.crps_ms,
+            route.crps_least_ms,
+            if route.passed { "" } else { "  off" }
+        ));
+    }
+    for service in &check.services {
+        let ([rate, rate_simulated], [busy, busy_simulated]) = (service.per_second, service.busy);
+        text.push_str(&format!(
+            "{:44} {rate:.1} → {rate_simulated:.1} requests/s, {busy:.2} → {busy_simulated:.2} workers held\n",
+            service.service
+        ));
+    }
+    if check.passed {
+        text.push_str("the model is fit for prediction\n");
+    }
+    for problem in &check.problems {
+        text.push_str(&format!("not fit for prediction: {problem}\n"));
+    }
+    text
 }

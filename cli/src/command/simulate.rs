@@ -9,9 +9,9 @@ use std::path::Path;
 use prophecy_core::{Seed, quantile};
 use prophecy_datasets::Dataset;
 use prophecy_simulator::recovery::{Question, Recovery, critical_size, recovery};
+use prophecy_simulator::replication::{self, Estimate};
 use prophecy_simulator::{
-    CompiledModel, CompiledTraffic, Model, Outcome, Scenario, Traffic, replication, simulate,
-    simulate_scenario,
+    CompiledModel, CompiledTraffic, Model, Outcome, Scenario, Traffic, simulate, simulate_scenario,
 };
 use serde::Serialize;
 
@@ -24,13 +24,6 @@ use crate::printer::Printer;
 
 /// The share of held worker time from which on a service counts as saturated.
 const SATURATED: f64 = 0.95;
-
-/// A mean over replications with its 95 % interval.
-#[derive(Clone, Copy, Debug, Serialize)]
-struct Estimate {
-    mean: f64,
-    half_width: f64,
-}
 
 /// What came out, as JSON.
 #[derive(Debug, Serialize)]
@@ -288,13 +281,16 @@ fn render(simulated: &Simulated) -> String {
     );
     for row in &simulated.routes {
         text.push_str(&format!(
-            "{:12} {:32} {:>7.0} requests  p50 {} ms  p95 {} ms  p99 {} ms  errors {:.2} %\n",
+            "{:12} {:32} {:>7.0} requests  p50 {:.1} ± {:.1} ms  p95 {:.1} ± {:.1} ms  p99 {:.1} ± {:.1} ms  errors {:.2} %\n",
             row.service,
             row.route,
             row.requests.mean,
-            row.latency_ms_p50,
-            row.latency_ms_p95,
-            row.latency_ms_p99,
+            row.latency_ms_p50.mean,
+            row.latency_ms_p50.half_width,
+            row.latency_ms_p95.mean,
+            row.latency_ms_p95.half_width,
+            row.latency_ms_p99.mean,
+            row.latency_ms_p99.half_width,
             100.0 * row.error_rate.mean
         ));
     }
@@ -346,26 +342,4 @@ fn render(simulated: &Simulated) -> String {
         text.push('\n');
     }
     text
-}
-
-// === impl Estimate ===
-
-impl Estimate {
-    /// Returns the mean of some values with a normal 95 % interval, or `None` without values.
-    fn of(values: &[f64]) -> Option<Self> {
-        let n = values.len() as f64;
-        if values.is_empty() {
-            return None;
-        }
-        let mean = values.iter().sum::<f64>() / n;
-        let variance =
-            values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (n - 1.0).max(1.0);
-        Some(Self { mean, half_width: 1.96 * (variance / n).sqrt() })
-    }
-}
-
-impl std::fmt::Display for Estimate {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:.1} ± {:.1}", self.mean, self.half_width)
-    }
 }

@@ -3,6 +3,7 @@
 mod closed_forms;
 mod components;
 mod deployments;
+mod fidelity;
 mod laws;
 mod recovery;
 mod solvers;
