@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use prophecy_core::system::Span;
+use prophecy_runner::strategy::Weight;
 
 use crate::printer::Format;
 
@@ -46,6 +47,12 @@ pub(crate) enum Command {
     Gate(GateArguments),
     /// Say how true forecasts were, from deployments really carried out
     Accuracy(AccuracyArguments),
+    /// Bring a candidate to its traffic under watch, and back if it hurts
+    #[command(subcommand)]
+    Rollout(RolloutCommand),
+    /// Divide traffic by weight; started by rollouts
+    #[command(hide = true)]
+    Router(RouterArguments),
     /// Forecast two deployments of a sample shop, carry them out, compare
     Demo(DemoArguments),
     /// Print a completion script for a shell
@@ -295,6 +302,150 @@ pub(crate) struct AccuracyArguments {
     /// The seed of the resampling that intervals come from
     #[arg(long, default_value_t = 7, value_name = "NUMBER")]
     pub(crate) seed: u64,
+}
+
+/// What to do with a rollout.
+#[derive(Debug, Subcommand)]
+pub(crate) enum RolloutCommand {
+    /// Say what a rollout would do, and do nothing
+    Plan(Box<RolloutArguments>),
+    /// Carry a rollout out; Ctrl-C gives it up and sends traffic back
+    Start(Box<RolloutArguments>),
+    /// Say where a rollout is
+    Status(RolloutName),
+    /// Say which rollouts there were
+    List {
+        #[command(flatten)]
+        place: EnvironmentArgument,
+    },
+    /// Go on with the next step, although something is missing
+    Promote(RolloutOrder),
+    /// Stay at the present step
+    Pause(RolloutOrder),
+    /// Go on after a pause; takes the rollout up if nobody carries it out any more
+    Resume(RolloutOrder),
+    /// Give a rollout up: traffic goes back
+    Abort(RolloutOrder),
+    /// Give a rollout up, or bring back what ran before the last one
+    Rollback(RolloutOrder),
+    /// End everything that runs in an environment
+    Down {
+        #[command(flatten)]
+        place: EnvironmentArgument,
+    },
+}
+
+/// Where a rollout happens.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct EnvironmentArgument {
+    /// The environment's folder
+    #[arg(long, default_value = "prophecy-environment", value_name = "FOLDER")]
+    pub(crate) environment: PathBuf,
+}
+
+/// Arguments of `rollout start`.
+#[derive(Debug, Args)]
+pub(crate) struct RolloutArguments {
+    #[command(flatten)]
+    pub(crate) place: EnvironmentArgument,
+    /// The manifest of what is to be deployed
+    #[arg(long, value_name = "FILE")]
+    pub(crate) candidate: PathBuf,
+    /// The forecast of this candidate: a report's folder, or `report.json`
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) report: Option<PathBuf>,
+    /// How traffic moves
+    #[arg(long, value_enum, default_value = "canary", value_name = "STRATEGY")]
+    pub(crate) strategy: StrategyName,
+    /// The candidate's share at each step of a canary
+    #[arg(long, value_delimiter = ',', default_value = "5%,25%,50%", value_name = "SHARES")]
+    pub(crate) steps: Vec<Weight>,
+    /// The share of `shadow` and `ab`
+    #[arg(long, default_value = "50%", value_name = "SHARE")]
+    pub(crate) share: Weight,
+    /// Who gets the candidate in `ab`: `header:NAME=VALUE` or `cookie:NAME=VALUE`
+    #[arg(long, value_name = "WHO")]
+    pub(crate) select: Option<String>,
+    /// Instances per step of `rolling`
+    #[arg(long, default_value_t = 1, value_name = "COUNT")]
+    pub(crate) batch: u32,
+    /// Deploy this service again although nothing differs; may be repeated
+    #[arg(long, value_name = "SERVICE")]
+    pub(crate) again: Vec<String>,
+    /// Everything that can be set (docs/rollouts.md)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) settings: Option<PathBuf>,
+    /// How long each step is observed at least
+    #[arg(long, value_name = "TIME", value_parser = span)]
+    pub(crate) observe: Option<Span>,
+    /// How long what ran before is kept warm
+    #[arg(long, value_name = "TIME", value_parser = span)]
+    pub(crate) soak: Option<Span>,
+    /// Where clients come in, for the first deployment
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// The environment's name, for the first deployment
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// Pass over a gate that says no; the reason is on record
+    #[arg(long, value_name = "REASON")]
+    pub(crate) pass_over: Option<String>,
+    /// Threads of the router, where it is started
+    #[arg(long, default_value_t = 1, value_name = "COUNT")]
+    pub(crate) router_threads: usize,
+    /// Go on in the background
+    #[arg(long)]
+    pub(crate) detach: bool,
+}
+
+/// How traffic moves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum StrategyName {
+    /// All at once
+    Immediate,
+    /// Instance by instance
+    Rolling,
+    /// Everything beside what runs, then one switch
+    BlueGreen,
+    /// Growing shares, each compared with a fresh copy of what runs
+    Canary,
+    /// Copies of requests only
+    Shadow,
+    /// A fixed group, until a sequential test decides
+    Ab,
+}
+
+/// A rollout.
+#[derive(Debug, Args)]
+pub(crate) struct RolloutName {
+    #[command(flatten)]
+    pub(crate) place: EnvironmentArgument,
+    /// The rollout [default: the newest]
+    pub(crate) rollout: Option<String>,
+}
+
+/// Something said to a rollout.
+#[derive(Debug, Args)]
+pub(crate) struct RolloutOrder {
+    #[command(flatten)]
+    pub(crate) name: RolloutName,
+    /// The revision that you saw; refused if the rollout has moved on
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) revision: Option<u64>,
+    /// Why; on record
+    #[arg(long, default_value = "", value_name = "TEXT")]
+    pub(crate) reason: String,
+}
+
+/// Arguments of `router`.
+#[derive(Debug, Args)]
+pub(crate) struct RouterArguments {
+    /// The router's folder
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) home: PathBuf,
+    /// Threads that serve
+    #[arg(long, default_value_t = 1, value_name = "COUNT")]
+    pub(crate) threads: usize,
 }
 
 /// Arguments of `demo`.

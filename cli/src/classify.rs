@@ -7,6 +7,10 @@ use prophecy_datasets::run::ReadRunError;
 use prophecy_datasets::trials::ReadTrialsError;
 use prophecy_datasets::{OpenDatasetError, ReadDatasetError};
 use prophecy_predictor::forecast::ForecastError;
+use prophecy_runner::begin::BeginError;
+use prophecy_runner::environment::EnvironmentError;
+use prophecy_runner::executor::ExecuteError;
+use prophecy_runner::plan::PlanError;
 use prophecy_simulator::model::ReadModelError;
 use prophecy_twin::launch::StartArmError;
 use prophecy_twin::{LoadSystemError, RunTwinError};
@@ -192,5 +196,51 @@ impl From<ForecastError> for Failure {
     fn from(error: ForecastError) -> Self {
         Self::of(ExitCode::NotEnoughEvidence, &error)
             .hint("was it captured with `--service` named like the manifest's `entry`?")
+    }
+}
+
+impl From<EnvironmentError> for Failure {
+    fn from(error: EnvironmentError) -> Self {
+        match &error {
+            EnvironmentError::File { .. } => Self::of(ExitCode::Environment, &error),
+            EnvironmentError::Format { .. } => Self::of(ExitCode::Usage, &error),
+            EnvironmentError::Absent { .. } => Self::of(ExitCode::Usage, &error).hint(
+                "the first deployment is `prophecy rollout start --candidate FILE --listen ADDR`",
+            ),
+            EnvironmentError::Held { .. } => Self::of(ExitCode::Environment, &error).hint(
+                "see it with `prophecy rollout status`, end it with `prophecy rollout abort`",
+            ),
+        }
+    }
+}
+
+impl From<ExecuteError> for Failure {
+    fn from(error: ExecuteError) -> Self {
+        match error {
+            ExecuteError::Environment(error) => error.into(),
+            ExecuteError::Journal(error) => Self::of(ExitCode::Environment, &error),
+            ExecuteError::Plan { .. } => Self::of(ExitCode::Environment, &error),
+            ExecuteError::UnderWay { .. } => Self::of(ExitCode::Usage, &error),
+        }
+    }
+}
+
+impl From<BeginError> for Failure {
+    fn from(error: BeginError) -> Self {
+        match error {
+            BeginError::Environment(error) => error.into(),
+            BeginError::System(error) => error.into(),
+            BeginError::Plan(PlanError::NothingDiffers { .. }) => Self::of(ExitCode::Usage, &error)
+                .hint("`--again SERVICE` deploys a service whose manifest is the same"),
+            BeginError::NoAddress => Self::of(ExitCode::Usage, &error)
+                .hint("name one with `--listen 127.0.0.1:8080`"),
+            BeginError::UnderWay { .. } => Self::of(ExitCode::Usage, &error).hint(
+                "take it up with `prophecy rollout resume`, or end it with `prophecy rollout abort`",
+            ),
+            BeginError::File { .. } => Self::of(ExitCode::Environment, &error),
+            BeginError::Plan(_) | BeginError::Edited { .. } | BeginError::Report { .. } => {
+                Self::of(ExitCode::Usage, &error)
+            }
+        }
     }
 }

@@ -11,6 +11,7 @@ mod gate;
 mod init;
 mod replay;
 mod report;
+mod rollout;
 mod simulate;
 
 use crate::arguments::{Command, DatasetCommand};
@@ -32,6 +33,8 @@ pub(crate) fn run(command: Command, printer: &Printer) -> Result<ExitCode, Failu
         Command::Report(arguments) => report::run(&arguments, printer),
         Command::Gate(arguments) => gate::run(&arguments, printer),
         Command::Accuracy(arguments) => accuracy::run(&arguments, printer),
+        Command::Rollout(command) => rollout::run(&command, printer),
+        Command::Router(arguments) => rollout::router(&arguments),
         Command::Demo(arguments) => demo::run(&arguments, printer),
         Command::Completions { shell } => {
             completions::run(shell, printer);

@@ -17,6 +17,8 @@ pub(crate) enum ExitCode {
     NotEnoughEvidence,
     /// Answered, and the answer is no.
     No,
+    /// A rollout was given up.
+    RolledBack,
     /// Stopped by a signal.
     Interrupted,
 }
@@ -33,6 +35,7 @@ impl ExitCode {
             Self::Environment => 3,
             Self::NotEnoughEvidence => 4,
             Self::No => 5,
+            Self::RolledBack => 6,
             Self::Interrupted => 130,
         }
     }

@@ -17,7 +17,7 @@ pub(crate) enum Format {
 }
 
 /// Owns both streams, colors and the amount of talk.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Printer {
     format: Format,
     quiet: bool,

@@ -1,6 +1,7 @@
 //! Arms: a build of a system as running processes, every service behind a mirroring proxy.
 
-mod placeholder;
+pub mod placeholder;
+pub mod probe;
 mod process;
 mod ready;
 mod reaper;
@@ -26,6 +27,7 @@ use crate::metrics::Sampler;
 
 use self::placeholder::{Own, Places, UnknownPlaceholderError};
 use self::process::Process;
+pub use self::process::{free_port, path_with_ours};
 use self::reaper::Reaper;
 
 /// The most bytes of a body that an arm's dataset keeps.
@@ -258,31 +260,30 @@ fn service_addresses(
     let mut addresses = BTreeMap::new();
     for (name, service) in &system.system.services {
         let free = || {
-            let port = process::free_port().ok_or(StartArmError::NoPort)?;
+            let port = free_port().ok_or(StartArmError::NoPort)?;
             Ok(SocketAddr::from(([127, 0, 0, 1], port)))
         };
         let count = if instances == Instances::One { 1 } else { service.replicas };
         let found = match &service.url {
             None => (0..count).map(|_| free()).collect::<Result<_, _>>()?,
-            Some(url) => vec![resolve(name, url, allow)?],
+            Some(url) => {
+                let refused =
+                    || StartArmError::NotAllowed { service: name.clone(), address: url.clone() };
+                vec![resolve(url, allow).ok_or_else(refused)?]
+            }
         };
         addresses.insert(name.clone(), found);
     }
     Ok(addresses)
 }
 
-fn resolve(name: &str, url: &str, allow: &AllowList) -> Result<SocketAddr, StartArmError> {
+/// Returns the address of a service that runs already, if traffic may be sent there.
+pub fn resolve(url: &str, allow: &AllowList) -> Option<SocketAddr> {
     let authority = url.strip_prefix("http://").unwrap_or(url).trim_end_matches('/');
     let with_port =
         if authority.contains(':') { authority.to_owned() } else { format!("{authority}:80") };
     let address = with_port.to_socket_addrs().ok().and_then(|mut found| found.next());
-    match address {
-        Some(address) if allow.allows(address) => Ok(address),
-        _ => Err(StartArmError::NotAllowed {
-            service: name.to_owned(),
-            address: authority.to_owned(),
-        }),
-    }
+    address.filter(|address| allow.allows(*address))
 }
 
 async fn mirror(

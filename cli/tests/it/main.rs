@@ -5,5 +5,6 @@ mod capture;
 mod production;
 mod prophecy;
 mod report;
+mod rollout;
 mod simulate;
 mod third_party;

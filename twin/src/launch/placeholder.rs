@@ -19,39 +19,50 @@ pub struct UnknownPlaceholderError {
 
 /// What placeholders stand for in one arm.
 #[derive(Debug)]
-pub(super) struct Places {
+pub struct Places {
     addresses: BTreeMap<String, SocketAddr>,
     edges: BTreeMap<(String, String), SocketAddr>,
 }
 
 /// What one instance has for itself.
 #[derive(Debug)]
-pub(super) struct Own<'a> {
-    pub(super) port: u16,
-    pub(super) data: &'a Path,
+pub struct Own<'a> {
+    /// The port it listens on.
+    pub port: u16,
+    /// The folder of its data.
+    pub data: &'a Path,
 }
 
 /// A command ready to run.
 #[derive(Debug)]
-pub(super) struct Filled {
-    pub(super) command: Vec<String>,
-    pub(super) environment: BTreeMap<String, String>,
-    pub(super) cwd: String,
+pub struct Filled {
+    /// Program and arguments.
+    pub command: Vec<String>,
+    /// Environment variables.
+    pub environment: BTreeMap<String, String>,
+    /// The working directory, relative to the manifest.
+    pub cwd: String,
 }
 
 // === impl Places ===
 
 impl Places {
-    pub(super) fn new(addresses: BTreeMap<String, SocketAddr>) -> Self {
+    /// Knows where each service listens.
+    pub fn new(addresses: BTreeMap<String, SocketAddr>) -> Self {
         Self { addresses, edges: BTreeMap::new() }
     }
 
     /// Says where the proxy between two services listens.
-    pub(super) fn edge(&mut self, source: &str, destination: &str, address: SocketAddr) {
+    pub fn edge(&mut self, source: &str, destination: &str, address: SocketAddr) {
         self.edges.insert((source.to_owned(), destination.to_owned()), address);
     }
 
-    pub(super) fn fill(
+    /// Fills in how a service is run.
+    ///
+    /// # Errors
+    ///
+    /// [`UnknownPlaceholderError`].
+    pub fn fill(
         &self,
         service: &str,
         run: &Run,
@@ -140,12 +151,12 @@ fn names_in(service: &Service) -> impl Iterator<Item = &str> {
 }
 
 /// Returns the services whose `.url` a service refers to.
-pub(super) fn urls_in(service: &Service) -> BTreeSet<String> {
+pub fn urls_in(service: &Service) -> BTreeSet<String> {
     names_in(service).filter_map(|name| name.strip_suffix(".url")).map(str::to_owned).collect()
 }
 
 /// Returns the services in an order in which callees come before their callers, where there is one.
-pub(super) fn callees_first(system: &System) -> Vec<String> {
+pub fn callees_first(system: &System) -> Vec<String> {
     let mut order: Vec<String> = Vec::new();
     let mut waiting: Vec<&String> = system.services.keys().collect();
     while !waiting.is_empty() {

@@ -128,7 +128,7 @@ pub(super) async fn end_all(mut processes: Vec<Process>) {
 /// Returns a port that is free, outside of the range that the system gives to clients.
 ///
 /// Another connection could otherwise take it between now and the start of the service.
-pub(super) fn free_port() -> Option<u16> {
+pub fn free_port() -> Option<u16> {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let start = (std::process::id() % 100) as u16 * 120;
     (0..12_000).find_map(|_| {
@@ -138,7 +138,8 @@ pub(super) fn free_port() -> Option<u16> {
     })
 }
 
-fn path_with_ours() -> OsString {
+/// Returns the search path with the folder of this program in front, so that its siblings are found.
+pub fn path_with_ours() -> OsString {
     let path = env::var_os("PATH").unwrap_or_default();
     let ours = env::current_exe().ok().and_then(|exe| exe.parent().map(Path::to_owned));
     // Tests run from a folder below the one that holds the programs.

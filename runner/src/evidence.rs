@@ -1,0 +1,51 @@
+//! What clients met during a rollout, kept beside its journal.
+
+use std::collections::BTreeMap;
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::slice::Slice;
+
+/// A line of the file.
+#[derive(Debug, Serialize, Deserialize)]
+struct Line {
+    group: String,
+    #[serde(flatten)]
+    slice: Slice,
+}
+
+/// Keeps the slices from a second on. A full disk costs the record and not the rollout: decisions rest on
+/// what the router says.
+pub(crate) fn keep(folder: &Path, from: u64, slices: &BTreeMap<String, Vec<Slice>>) {
+    let mut text = String::new();
+    for (group, slices) in slices {
+        for slice in slices.iter().filter(|slice| slice.second >= from) {
+            let line = Line { group: group.clone(), slice: slice.clone() };
+            text.push_str(&serde_json::to_string(&line).expect("plain data"));
+            text.push('\n');
+        }
+    }
+    if text.is_empty() {
+        return;
+    }
+    let opened = OpenOptions::new().create(true).append(true).open(folder.join("slices.ndjson"));
+    drop(opened.and_then(|mut file| file.write_all(text.as_bytes())));
+}
+
+/// Returns what was kept, by group; what cannot be read is left out, and a second that was kept twice counts once.
+pub fn read(folder: &Path) -> BTreeMap<String, Vec<Slice>> {
+    let text = fs::read_to_string(folder.join("slices.ndjson")).unwrap_or_default();
+    let mut found: BTreeMap<(String, u64, String), Slice> = BTreeMap::new();
+    for line in text.lines().filter_map(|line| serde_json::from_str::<Line>(line).ok()) {
+        let key = (line.group, line.slice.second, line.slice.route.clone());
+        found.insert(key, line.slice);
+    }
+    let mut groups: BTreeMap<String, Vec<Slice>> = BTreeMap::new();
+    for ((group, _, _), slice) in found {
+        groups.entry(group).or_default().push(slice);
+    }
+    groups
+}

@@ -1,0 +1,196 @@
+//! Looking at what clients meet, and drawing the conclusion.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::forward::{by, said};
+use super::{Executor, Next};
+use crate::control::Verb;
+use crate::evidence;
+use crate::judge::{Judge, JudgeOptions, Judgement};
+use crate::machine::State;
+use crate::settings::Undecided;
+use crate::slice::Slice;
+use crate::strategy::Weight;
+
+/// How often is looked.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// How long a router gets for its answer.
+const ANSWER: Duration = Duration::from_secs(2);
+
+/// Reads seconds as they become whole, and gives them to a judge.
+#[derive(Debug)]
+struct Watch {
+    judge: Judge,
+    /// The next second to be read.
+    next: u64,
+    candidate: String,
+    /// The group that it is compared with, if with any.
+    control: Option<String>,
+}
+
+// === impl Executor ===
+
+impl Executor {
+    /// Compares the arms of a step until something can be said, or its time is over.
+    pub(super) async fn observe(&mut self, stage: u32, extended: u32) -> Next {
+        let Some(planned) = self.plan.stages.get(stage as usize).cloned() else {
+            return Next::give_up(format!("the plan has no step {}", stage + 1));
+        };
+        let until = Instant::now() + planned.observe.0;
+        let control = if planned.control > Weight::ZERO {
+            Some(self.plan.control_group())
+        } else {
+            self.environment.live.get(&self.plan.entry).cloned()
+        };
+        let mut watch = self.watch(self.since(stage), control);
+        loop {
+            sleep(LOOK).await;
+            self.look(&mut watch).await;
+            let judgement = watch.judge.judgement();
+            self.site.observer.judged(&self.plan, stage, &judgement);
+            if let Some(reason) = judgement.failure() {
+                return Next::give_up_for(reason, json!({ "judgement": judgement }));
+            }
+            if let Some(command) = self.heard(&[Verb::Pause, Verb::Promote]) {
+                let words = said(&command);
+                return by(
+                    &command,
+                    match command.verb {
+                        Verb::Promote => self.after_by_order(stage, &words),
+                        _ => self.pause(
+                            stage,
+                            &words,
+                            Some(State::Observing { stage, extended: 0 }),
+                            &judgement,
+                        ),
+                    },
+                );
+            }
+            if Instant::now() >= until {
+                return self.conclude(stage, extended, &judgement);
+            }
+        }
+    }
+
+    /// Draws the conclusion of a step whose time is over.
+    fn conclude(&self, stage: u32, extended: u32, judgement: &Judgement) -> Next {
+        let evidence = Some(json!({ "judgement": judgement }));
+        if judgement.passed() {
+            return match self.after(stage, "the candidate is shown to be no worse") {
+                Next::To(mut entry) => {
+                    entry.evidence = evidence;
+                    Next::To(entry)
+                }
+                given_up @ Next::GiveUp(_) => given_up,
+            };
+        }
+        let missing = judgement.missing();
+        if extended == 0 {
+            let words = format!("nothing can be said yet, it is given as long again: {missing}");
+            let mut entry = self.entry(State::Observing { stage, extended: 1 }, words);
+            entry.evidence = evidence;
+            return Next::To(Box::new(entry));
+        }
+        match self.plan.settings.analysis.undecided {
+            Undecided::RollBack => Next::give_up_for(
+                format!("nothing can be said after it was extended: {missing}"),
+                json!({ "judgement": judgement }),
+            ),
+            Undecided::Pause => {
+                let words = format!("somebody has to say, since nothing can be said: {missing}");
+                self.pause(stage, &words, None, judgement)
+            }
+        }
+    }
+
+    fn pause(&self, stage: u32, words: &str, next: Option<State>, judgement: &Judgement) -> Next {
+        let mut entry = self.entry(State::Paused { stage }, words);
+        entry.next = next;
+        entry.evidence = Some(json!({ "judgement": judgement }));
+        Next::To(Box::new(entry))
+    }
+
+    fn after_by_order(&self, stage: u32, words: &str) -> Next {
+        match self.plan.stages.get(stage as usize + 1) {
+            Some(next) => self.to(State::Shifting { stage: next.index }, words),
+            None => self.to(State::Promoting, words),
+        }
+    }
+
+    /// Watches the candidate alone, while what ran before is warm.
+    pub(super) async fn soak(&mut self) -> Next {
+        if self.environment.rollout.is_none() {
+            // A crash came between the last two steps of the end.
+            return self.finish().await;
+        }
+        let until = Instant::now() + self.plan.settings.soak.0;
+        if self.plan.strategy.promotes() {
+            let since = self.evidence_since(|state| state == State::Soaking);
+            let mut watch = self.watch(since, None);
+            while Instant::now() < until {
+                sleep(LOOK).await;
+                self.look(&mut watch).await;
+                let judgement = watch.judge.judgement();
+                self.site.observer.judged(&self.plan, self.plan.stages.len() as u32, &judgement);
+                if let Some(reason) = judgement.failure() {
+                    return Next::give_up_for(reason, json!({ "judgement": judgement }));
+                }
+            }
+        }
+        self.finish().await
+    }
+
+    fn watch(&self, since: u64, control: Option<String>) -> Watch {
+        let options = JudgeOptions::of(&self.plan, control.is_some());
+        Watch {
+            judge: Judge::new(options),
+            next: since + 1,
+            candidate: self.plan.candidate_group(),
+            control,
+        }
+    }
+
+    /// Reads what has become whole since the last look.
+    async fn look(&self, watch: &mut Watch) {
+        let Ok(Ok(slices)) = timeout(ANSWER, self.site.router.slices(watch.next)).await else {
+            // No data is not a pass: the judge will say that it has seen nothing.
+            return;
+        };
+        let mut seconds: BTreeMap<u64, [Vec<Slice>; 2]> = BTreeMap::new();
+        for (group, slices) in &slices {
+            let arm = if *group == watch.candidate {
+                1
+            } else if Some(group) == watch.control.as_ref() {
+                0
+            } else {
+                continue;
+            };
+            for slice in slices.iter().filter(|slice| slice.second >= watch.next) {
+                seconds.entry(slice.second).or_default()[arm].push(slice.clone());
+            }
+        }
+        evidence::keep(&self.site.folder.rollout(&self.plan.id), watch.next, &slices);
+        for (second, [control, candidate]) in seconds {
+            watch.judge.observe(second, &control, &candidate);
+            watch.next = watch.next.max(second + 1);
+        }
+    }
+
+    /// Returns the second since which a step is observed.
+    fn since(&self, stage: u32) -> u64 {
+        self.evidence_since(|state| state == State::Observing { stage, extended: 0 })
+    }
+
+    fn evidence_since(&self, is: impl Fn(State) -> bool) -> u64 {
+        let entries = self.journal.entries().iter().rev();
+        let mut since = entries
+            .filter(|entry| is(entry.state))
+            .filter_map(|entry| entry.evidence.as_ref()?.get("since")?.as_u64());
+        since.next().unwrap_or_default()
+    }
+}

@@ -1,0 +1,167 @@
+//! How a router is steered: HTTP over a socket that only its owner may use.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper::header::IF_MATCH;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde::{Deserialize, Serialize};
+use tokio::net::UnixListener;
+use tokio::sync::watch;
+
+use super::ledger::ShadowCounts;
+use super::routing::Routing;
+use super::table::Table;
+use super::write_routing;
+
+/// The largest routing.
+const ROUTING_BYTES: usize = 4 << 20;
+
+/// What a router does and has done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RouterState {
+    /// The routing's revision.
+    pub revision: u64,
+    /// Its process.
+    pub pid: u32,
+    /// What each arm has had, over all edges.
+    pub arms: BTreeMap<String, ArmState>,
+    /// Copies, and requests that wait, by edge.
+    pub edges: BTreeMap<String, EdgeState>,
+}
+
+/// What an arm has had.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArmState {
+    /// Requests in flight.
+    pub in_flight: u64,
+    /// Requests that have ended.
+    pub requests: u64,
+    /// Those that failed.
+    pub failures: u64,
+    /// Requests that it did not take.
+    pub refused: u64,
+}
+
+/// What an edge does besides.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EdgeState {
+    /// Requests that wait because it is held.
+    pub waiting: u64,
+    /// Copies.
+    pub shadow: ShadowCounts,
+}
+
+/// Answers until it is told to stop.
+pub(super) async fn serve(
+    listener: UnixListener,
+    home: &Path,
+    table: &Arc<Table>,
+    stop: &watch::Sender<bool>,
+) {
+    let mut stopped = stop.subscribe();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stopped.wait_for(|stop| *stop) => return,
+        };
+        let Ok((stream, _)) = accepted else { continue };
+        let (home, table, stop) = (home.to_owned(), Arc::clone(table), stop.clone());
+        tokio::spawn(async move {
+            let service = service_fn(move |request| {
+                let (home, table, stop) = (home.clone(), Arc::clone(&table), stop.clone());
+                async move { Ok::<_, Infallible>(answer(home, &table, &stop, request).await) }
+            });
+            drop(http1::Builder::new().serve_connection(TokioIo::new(stream), service).await);
+        });
+    }
+}
+
+async fn answer(
+    home: PathBuf,
+    table: &Table,
+    stop: &watch::Sender<bool>,
+    request: Request<Incoming>,
+) -> Response<Full<Bytes>> {
+    let query = |name: &str| {
+        let query = request.uri().query().unwrap_or_default().to_owned();
+        let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+        pairs.find(|(found, _)| *found == name).map(|(_, value)| value.to_owned())
+    };
+    match (request.method(), request.uri().path()) {
+        (&Method::GET, "/state") => json(StatusCode::OK, &state(table)),
+        (&Method::GET, "/routing") => json(StatusCode::OK, &table.routing()),
+        (&Method::GET, "/slices") => {
+            let since = query("since").and_then(|it| it.parse().ok()).unwrap_or_default();
+            let front = query("front").unwrap_or_else(|| "entry".to_owned());
+            json(StatusCode::OK, &table.ledger.since(&front, since))
+        }
+        (&Method::PUT, "/routing") => change(home, table, request).await,
+        (&Method::POST, "/stop") => {
+            stop.send_replace(true);
+            json(StatusCode::OK, &state(table))
+        }
+        _ => json(StatusCode::NOT_FOUND, &"there is nothing here"),
+    }
+}
+
+async fn change(home: PathBuf, table: &Table, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    let seen = request.headers().get(IF_MATCH).and_then(|it| it.to_str().ok()?.parse::<u64>().ok());
+    let body = Limited::new(request.into_body(), ROUTING_BYTES).collect().await;
+    let Ok(body) = body else {
+        return json(StatusCode::BAD_REQUEST, &"the routing did not come whole");
+    };
+    let mut routing: Routing = match serde_json::from_slice(&body.to_bytes()) {
+        Ok(routing) => routing,
+        Err(error) => return json(StatusCode::BAD_REQUEST, &error.to_string()),
+    };
+    let current = table.routing().revision;
+    if seen != Some(current) {
+        return json(StatusCode::PRECONDITION_FAILED, &current);
+    }
+    routing.revision = current + 1;
+    if let Err(error) = table.change(routing.clone()) {
+        return json(StatusCode::CONFLICT, &crate::abort::chain(&error));
+    }
+    // It is done already: what cannot be written is only not there after a restart.
+    let kept = write_routing(&home, &routing).is_ok();
+    json(StatusCode::OK, &(routing.revision, kept))
+}
+
+fn state(table: &Table) -> RouterState {
+    let arms = table.arms().into_iter().map(|(name, counts)| {
+        let state = ArmState {
+            in_flight: counts.in_flight.load(Ordering::Acquire),
+            requests: counts.requests.load(Ordering::Relaxed),
+            failures: counts.failures.load(Ordering::Relaxed),
+            refused: counts.refused.load(Ordering::Relaxed),
+        };
+        (name, state)
+    });
+    let edges = table.edges().into_iter().map(|(name, edge)| {
+        let waiting = edge.waiting.load(Ordering::Acquire);
+        (name, EdgeState { waiting, shadow: edge.copies.counts() })
+    });
+    RouterState {
+        revision: table.routing().revision,
+        pid: std::process::id(),
+        arms: arms.collect(),
+        edges: edges.collect(),
+    }
+}
+
+fn json(status: StatusCode, value: &impl Serialize) -> Response<Full<Bytes>> {
+    let text = serde_json::to_vec(value).expect("plain data");
+    let mut response = Response::new(Full::new(Bytes::from(text)));
+    *response.status_mut() = status;
+    response
+}

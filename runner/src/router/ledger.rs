@@ -1,0 +1,171 @@
+//! What callers met, second by second: each thread counts for itself, and hands over what is past.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use prophecy_core::route::route_of;
+use serde::{Deserialize, Serialize};
+
+use crate::slice::Slice;
+
+/// How long seconds are kept.
+const KEPT_SECONDS: u64 = 2 * 3_600;
+
+/// Routes of an edge that are told apart; the rest is `other`.
+const ROUTES: usize = 500;
+
+/// One request that has ended.
+#[derive(Debug)]
+pub(super) struct Met<'a> {
+    pub(super) front: &'a Arc<str>,
+    pub(super) arm: &'a Arc<str>,
+    pub(super) route: String,
+    pub(super) failed: bool,
+    /// How long it took; nothing if there was no answer.
+    pub(super) latency: Option<Duration>,
+}
+
+/// Counts of copies.
+#[derive(Debug, Default)]
+pub(super) struct Copies {
+    pub(super) sent: AtomicU64,
+    pub(super) refused: AtomicU64,
+    pub(super) differing: AtomicU64,
+}
+
+/// What became of copies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShadowCounts {
+    /// Copies that were answered.
+    pub sent: u64,
+    /// Copies that were not answered, or could not be made.
+    pub refused: u64,
+    /// Copies that were answered with another status.
+    pub differing: u64,
+}
+
+type Place = (Arc<str>, Arc<str>);
+
+/// Seconds that are whole, by edge and arm.
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    past: Mutex<BTreeMap<(Place, u64, String), Slice>>,
+}
+
+thread_local! {
+    static PRESENT: RefCell<Present> = RefCell::default();
+}
+
+/// The second that a thread is in.
+#[derive(Debug, Default)]
+struct Present {
+    second: u64,
+    slices: BTreeMap<(Place, String), Slice>,
+}
+
+// === impl Ledger ===
+
+impl Ledger {
+    /// Counts a request in the second in which it ended.
+    pub(super) fn count(&self, met: Met<'_>) {
+        let now = now_second();
+        PRESENT.with_borrow_mut(|present| {
+            if present.second != now {
+                self.take(present);
+                present.second = now;
+            }
+            let place = (Arc::clone(met.front), Arc::clone(met.arm));
+            let key = (place, met.route);
+            let slice = present.slices.entry(key).or_default();
+            slice.requests += 1;
+            slice.failures += u64::from(met.failed);
+            if let Some(latency) = met.latency {
+                slice.latency.record(latency.as_nanos() as u64);
+            }
+        });
+    }
+
+    /// Hands over what this thread has of seconds that are past.
+    pub(super) fn flush(&self) {
+        PRESENT.with_borrow_mut(|present| {
+            if present.second != now_second() {
+                self.take(present);
+            }
+        });
+    }
+
+    fn take(&self, present: &mut Present) {
+        let second = present.second;
+        let slices = std::mem::take(&mut present.slices);
+        if slices.is_empty() {
+            return;
+        }
+        let mut past = self.past.lock().unwrap_or_else(PoisonError::into_inner);
+        for ((place, route), slice) in slices {
+            let known = past.entry((place, second, route.clone())).or_insert_with(|| Slice {
+                second,
+                route,
+                ..Slice::default()
+            });
+            known.requests += slice.requests;
+            known.failures += slice.failures;
+            known.latency.merge(&slice.latency);
+        }
+        if second.is_multiple_of(60) {
+            let oldest = second.saturating_sub(KEPT_SECONDS);
+            past.retain(|(_, second, _), _| *second >= oldest);
+        }
+    }
+
+    /// Returns an edge's whole seconds from one on, by arm.
+    pub(super) fn since(&self, front: &str, since: u64) -> BTreeMap<String, Vec<Slice>> {
+        // Threads hand over twice a second; the last two are not whole yet.
+        let until = now_second().saturating_sub(2);
+        let past = self.past.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut found: BTreeMap<String, Vec<Slice>> = BTreeMap::new();
+        for (((of, arm), second, _), slice) in past.iter() {
+            if **of == *front && (since..=until).contains(second) {
+                found.entry(arm.to_string()).or_default().push(slice.clone());
+            }
+        }
+        found
+    }
+}
+
+// === impl Copies ===
+
+impl Copies {
+    pub(super) fn counts(&self) -> ShadowCounts {
+        let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        ShadowCounts {
+            sent: of(&self.sent),
+            refused: of(&self.refused),
+            differing: of(&self.differing),
+        }
+    }
+}
+
+/// Returns the route of a request, of a bounded number of them for each thread.
+pub(super) fn route(method: &str, path: &str) -> String {
+    thread_local! {
+        static KNOWN: RefCell<std::collections::BTreeSet<String>> = RefCell::default();
+    }
+    let route = route_of(method, path);
+    KNOWN.with_borrow_mut(|known| {
+        if known.contains(&route) {
+            return route;
+        }
+        if known.len() >= ROUTES {
+            return format!("{method} other");
+        }
+        known.insert(route.clone());
+        route
+    })
+}
+
+fn now_second() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

@@ -1,0 +1,280 @@
+//! What can be set about a rollout: `rollout.yaml`, every field with a default.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use prophecy_core::Probability;
+use prophecy_core::system::{Share, Span};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// What can be set about a rollout.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// How long each step is observed at least.
+    pub observe: Span,
+    /// How long after a shift nothing is judged.
+    pub settle: Span,
+    /// How long the previous build is kept warm after the candidate has everything.
+    pub soak: Span,
+    /// How long requests in flight may take to end before what serves them is ended.
+    pub drain: Span,
+    /// The steps, from 1, before which somebody has to say so.
+    pub confirm: BTreeSet<u32>,
+    /// What is asked of the forecast.
+    pub gate: Gate,
+    /// How the arms are compared.
+    pub analysis: Analysis,
+    /// When a rollout that makes no progress is given up.
+    pub deadlines: Deadlines,
+    /// When health alone ends it.
+    pub health: Health,
+    /// Who is to know.
+    pub people: People,
+}
+
+/// What is asked of the forecast.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Gate {
+    /// The highest risk score that may pass.
+    pub max_risk: f64,
+    /// Whether a rollout without a forecast is refused.
+    pub required: bool,
+    /// Why a verdict other than `go` is passed over, and by whom; on record.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pass_over: Option<String>,
+}
+
+/// How the arms are compared.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Analysis {
+    /// The probability that a healthy candidate is stopped by chance, over the whole rollout.
+    pub alpha: Probability,
+    /// How sure a pass has to be that the candidate is within the tolerances, at any time.
+    pub confidence: Probability,
+    /// Requests on each arm below which a step is not passed.
+    pub minimum_requests: u64,
+    /// By how much the error rate may be higher than the control's.
+    pub errors: Share,
+    /// By how much a latency quantile may be higher than the control's, relatively.
+    pub latency: Share,
+    /// What happens if a step stays undecided after having been extended once.
+    pub undecided: Undecided,
+    /// Checks that are made and never decide, by name.
+    pub dry_run: BTreeSet<String>,
+    /// Whether a candidate outside of its forecast is stopped though it keeps its promises.
+    pub forecast: bool,
+}
+
+/// What happens with a step that stays undecided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Undecided {
+    /// Somebody has to say.
+    Pause,
+    /// The rollout is given up.
+    RollBack,
+}
+
+/// When a rollout that makes no progress is given up.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Deadlines {
+    /// Starting the candidate.
+    pub provisioning: Span,
+    /// Moving the traffic of a step.
+    pub shifting: Span,
+    /// Waiting for somebody.
+    pub paused: Span,
+    /// Giving up: after it, somebody is paged.
+    pub abort: Span,
+}
+
+/// When health alone ends a rollout.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Health {
+    /// How often every instance is asked.
+    pub every: Span,
+    /// Failed checks in a row that end the rollout.
+    pub failures: u32,
+}
+
+/// Who is to know.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct People {
+    /// Who decides about a rollback by hand.
+    pub owner: String,
+    /// Who is told when it starts and ends, and where.
+    pub team: String,
+    /// Who is told afterwards.
+    pub stakeholders: String,
+    /// Who is paged when a rollback fails.
+    pub on_call: String,
+}
+
+/// Why settings were refused.
+#[derive(Debug, Error)]
+pub enum ReadSettingsError {
+    /// The text does not fit the format.
+    #[error("the settings do not fit the format: {message}")]
+    Format {
+        /// What does not fit.
+        message: String,
+    },
+    /// A number is out of range.
+    #[error("`{place}` is {found}; it needs {expected}")]
+    Range {
+        /// Which field.
+        place: &'static str,
+        /// What was found.
+        found: String,
+        /// What was expected.
+        expected: &'static str,
+    },
+}
+
+// === impl Settings ===
+
+impl Settings {
+    /// Parses `rollout.yaml`.
+    ///
+    /// # Errors
+    ///
+    /// Each variant of [`ReadSettingsError`].
+    pub fn from_yaml(text: &str) -> Result<Self, ReadSettingsError> {
+        let format = |message: String| ReadSettingsError::Format { message };
+        let settings: Self =
+            serde_saphyr::from_str(text).map_err(|error| format(error.to_string()))?;
+        settings.check()?;
+        Ok(settings)
+    }
+
+    /// Checks what the types cannot.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadSettingsError::Range`].
+    pub fn check(&self) -> Result<(), ReadSettingsError> {
+        let range = |place, found: String, expected| {
+            Err(ReadSettingsError::Range { place, found, expected })
+        };
+        if !(0.0..=100.0).contains(&self.gate.max_risk) {
+            return range("gate.max_risk", self.gate.max_risk.to_string(), "0 to 100");
+        }
+        let alpha = self.analysis.alpha.get();
+        if !(1e-9..=0.2).contains(&alpha) {
+            return range("analysis.alpha", alpha.to_string(), "1e-9 to 0.2");
+        }
+        let confidence = self.analysis.confidence.get();
+        if !(0.5..=0.9999).contains(&confidence) {
+            return range("analysis.confidence", confidence.to_string(), "0.5 to 0.9999");
+        }
+        if self.health.failures == 0 {
+            return range("health.failures", "0".to_owned(), "at least 1");
+        }
+        if self.health.every.0 < Duration::from_millis(50) {
+            return range("health.every", format!("{:?}", self.health.every.0), "at least 50ms");
+        }
+        if self.confirm.contains(&0) {
+            return range("confirm", "0".to_owned(), "steps from 1");
+        }
+        Ok(())
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            observe: seconds(60),
+            settle: seconds(3),
+            soak: seconds(60),
+            drain: seconds(30),
+            confirm: BTreeSet::new(),
+            gate: Gate::default(),
+            analysis: Analysis::default(),
+            deadlines: Deadlines::default(),
+            health: Health::default(),
+            people: People::default(),
+        }
+    }
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self { max_risk: 20.0, required: false, pass_over: None }
+    }
+}
+
+impl Default for Analysis {
+    fn default() -> Self {
+        Self {
+            alpha: Probability::clamped(0.01),
+            confidence: Probability::clamped(0.95),
+            minimum_requests: 200,
+            errors: Share(Probability::clamped(0.01)),
+            latency: Share(Probability::clamped(0.2)),
+            undecided: Undecided::Pause,
+            dry_run: BTreeSet::new(),
+            forecast: true,
+        }
+    }
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        Self {
+            provisioning: seconds(300),
+            shifting: seconds(60),
+            paused: seconds(24 * 3_600),
+            abort: seconds(120),
+        }
+    }
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self { every: seconds(1), failures: 3 }
+    }
+}
+
+fn seconds(count: u64) -> Span {
+    Span(Duration::from_secs(count))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_has_a_default_and_nothing_unknown_passes() {
+        assert_eq!(Settings::from_yaml("{}").expect("defaults"), Settings::default());
+        let text = "observe: 10s\nanalysis: { alpha: 0.05, undecided: roll_back }\n";
+        let settings = Settings::from_yaml(text).expect("fits");
+        assert_eq!(settings.observe, seconds(10));
+        assert_eq!(settings.analysis.undecided, Undecided::RollBack);
+        assert_eq!(settings.analysis.minimum_requests, 200);
+        for bad in [
+            "observ: 10s",
+            "observe: 10",
+            "gate: { max_risk: 101 }",
+            "analysis: { alpha: 0.5 }",
+            "confirm: [0]",
+        ] {
+            assert!(Settings::from_yaml(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn settings_survive_being_written() {
+        let text = serde_json::to_string(&Settings::default()).expect("plain data");
+        assert_eq!(
+            serde_json::from_str::<Settings>(&text).expect("as written"),
+            Settings::default()
+        );
+    }
+}
