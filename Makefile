@@ -2,7 +2,7 @@
 
 DEMO_OUT ?= prophecy-demo
 
-.PHONY: demo test lint trials engines oracles
+.PHONY: demo test lint trials engines oracles router
 
 demo:
 	@.ci/require 'the demo' gcc libc6-dev make
@@ -40,3 +40,9 @@ engines:
 # Closed forms in the simulated 99 % interval, at half a percent.
 oracles:
 	cd benches/engines && cargo run --release --locked --bin oracles
+
+# The router of rollouts beside HAProxy, on the same cores in one run.
+router:
+	@.ci/require 'the router' gcc libc6-dev make haproxy nginx-light wrk util-linux
+	cargo build --release --locked -p prophecy-cli
+	cd benches/router && cargo run --release --locked -- ../../target/release/prophecy

@@ -293,6 +293,9 @@ pub(crate) struct AccuracyArguments {
     /// The records: a campaign of trials, or a folder of campaigns
     #[arg(default_value = "datasets/trials", value_name = "FOLDER")]
     pub(crate) records: PathBuf,
+    /// Score the rollouts of this environment instead
+    #[arg(long, value_name = "FOLDER", conflicts_with = "records")]
+    pub(crate) environment: Option<PathBuf>,
     /// Score only what this commit forecast; its first digits are enough; may be repeated
     #[arg(long, value_name = "COMMIT")]
     pub(crate) commit: Vec<String>,
@@ -328,6 +331,17 @@ pub(crate) enum RolloutCommand {
     Abort(RolloutOrder),
     /// Give a rollout up, or bring back what ran before the last one
     Rollback(RolloutOrder),
+    /// Sign the plan of a rollout that waits for approvals, or refuse it
+    Approve(ApproveArguments),
+    /// Make a key to sign approvals with
+    Key {
+        /// The file for the private key; it must not exist
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+        /// Whose key it is
+        #[arg(long, value_name = "NAME")]
+        actor: String,
+    },
     /// End everything that runs in an environment
     Down {
         #[command(flatten)]
@@ -413,6 +427,28 @@ pub(crate) enum StrategyName {
     Shadow,
     /// A fixed group, until a sequential test decides
     Ab,
+}
+
+/// Arguments of `rollout approve`.
+#[derive(Debug, Args)]
+pub(crate) struct ApproveArguments {
+    #[command(flatten)]
+    pub(crate) name: RolloutName,
+    /// The private key
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key: PathBuf,
+    /// Whose key it is
+    #[arg(long, value_name = "NAME")]
+    pub(crate) actor: String,
+    /// How long it counts
+    #[arg(long = "for", value_name = "TIME", value_parser = span, default_value = "24h")]
+    pub(crate) valid: Span,
+    /// Refuse it; that does not expire
+    #[arg(long)]
+    pub(crate) reject: bool,
+    /// Why; on record
+    #[arg(long, default_value = "", value_name = "TEXT")]
+    pub(crate) reason: String,
 }
 
 /// A rollout.

@@ -1,5 +1,7 @@
 //! What came true: claims settled by what was measured afterwards.
 
+pub mod betting;
+
 use prophecy_core::quantile;
 use prophecy_simulator::Observations;
 use prophecy_simulator::observation::Visit;

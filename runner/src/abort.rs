@@ -10,8 +10,10 @@ use prophecy_twin::launch::probe;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::environment::{Environment, EnvironmentFolder};
+use crate::executor::migrate;
 use crate::journal::{Entry, Journal};
 use crate::machine::State;
+use crate::migration::AbortAction;
 use crate::plan::Plan;
 use crate::traffic::{Router, RouterError, Traffic, edges};
 
@@ -88,7 +90,8 @@ impl Abort<'_> {
         notes: &mut Vec<String>,
     ) -> Result<(), String> {
         if !journal.moved() {
-            // No client has met the candidate: there is nothing to go back from.
+            // No client has met the candidate: there is nothing to go back from but the data.
+            self.migrate_back(notes).await?;
             self.note(journal, State::RollingBack, "no traffic was moved", notes);
             self.note(journal, State::Verifying, "what runs is as it was", notes);
             self.end_candidate().await;
@@ -98,6 +101,7 @@ impl Abort<'_> {
         if self.environment.live.is_empty() {
             return Err("nothing ran before: there is nothing to go back to".to_owned());
         }
+        self.migrate_back(notes).await?;
         self.prove_healthy(notes).await?;
         self.note(journal, State::RollingBack, "traffic goes back", notes);
         self.send_back(notes).await?;
@@ -107,6 +111,23 @@ impl Abort<'_> {
         self.end_candidate().await;
         self.record(notes);
         Ok(())
+    }
+
+    /// Does to the data what going back needs; where there is no way back, traffic stays where it is.
+    async fn migrate_back(&self, notes: &mut Vec<String>) -> Result<(), String> {
+        let Some(migration) = &self.plan.settings.migration else { return Ok(()) };
+        let rollout = self.folder.rollout(&self.plan.id);
+        let (forward, mut back) = migrate::progress(&rollout);
+        loop {
+            match migration.rollback.on_abort(forward, back) {
+                AbortAction::RollBack => return Ok(()),
+                AbortAction::FreezeAndPage { reason } => return Err(reason),
+                AbortAction::MigrateBack { command } => {
+                    notes.push(format!("the migration back is run: `{}`", command.join(" ")));
+                    back = migrate::back(&rollout, &command, migration.within.0).await;
+                }
+            }
+        }
     }
 
     /// Asks what ran before whether it is healthy, and starts what of it is not there.

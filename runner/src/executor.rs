@@ -2,12 +2,14 @@
 //!
 //! Every step can be done again without harm: whoever comes after a crash reads the journal and does the
 //! step that was under way once more. While a step waits, it is interrupted by whoever gives the rollout
-//! up, by ill health, and by its deadline; then [`Abort`](crate::abort::Abort) takes over, and nothing here is
+//! up, by ill health, and by its deadline; then [`Abort`] takes over, and nothing here is
 //! called any more.
 
 mod forward;
-mod gate;
+pub mod gate;
+mod hooks;
 mod interrupt;
+pub(crate) mod migrate;
 mod observe;
 mod watchdog;
 
@@ -20,6 +22,7 @@ use thiserror::Error;
 
 use crate::abort::{Abort, Ended, chain};
 use crate::environment::{Environment, EnvironmentError, EnvironmentFolder};
+use crate::hook::HookSender;
 use crate::journal::{Entry, Journal, JournalError};
 use crate::machine::State;
 use crate::plan::Plan;
@@ -49,6 +52,8 @@ pub struct Site {
     pub router: Arc<dyn Router>,
     /// Who is told.
     pub observer: Arc<dyn Observer>,
+    /// What calls hooks.
+    pub sender: HookSender,
     /// Now.
     pub clock: fn() -> Timestamp,
 }
@@ -186,7 +191,11 @@ impl Executor {
     /// Writes what was reached; without it on record, nothing goes on.
     fn reach(&mut self, entry: Entry, notes: &mut Vec<String>) {
         match self.journal.write(entry) {
-            Ok(entry) => self.site.observer.reached(&self.plan, entry),
+            Ok(entry) => {
+                let entry = entry.clone();
+                self.site.observer.reached(&self.plan, &entry);
+                self.tell(&entry);
+            }
             Err(error) => {
                 let words = chain(&error);
                 notes.push(words.clone());
@@ -226,6 +235,7 @@ impl Executor {
         let from = before.saturating_sub(1);
         for entry in &self.journal.entries()[from..] {
             self.site.observer.reached(&self.plan, entry);
+            self.tell(entry);
         }
         for note in &ended.notes {
             self.site.observer.noted(&self.plan, note);

@@ -5,8 +5,8 @@
 //!
 //! | check | fails when | passes when |
 //! | --- | --- | --- |
-//! | errors beside the control | a [race](race) says more than its part explains | the bounds of both rates show a difference within the tolerance |
-//! | latency beside the control | slow requests [sway](sway) to the candidate | the median is shown to be within the tolerance, and the tail to be at most twice as full |
+//! | errors beside the control | a [race] says more than its part explains | the bounds of both rates show a difference within the tolerance |
+//! | latency beside the control | slow requests [sway] to the candidate | the median is shown to be within the tolerance, and the tail to be at most twice as full |
 //! | a promise | the bounds show that it is broken, and not by the control as well | |
 //! | the forecast | the bounds lie outside of the interval, by more than the tolerance | |
 

@@ -6,24 +6,31 @@
 //! going forward.
 
 pub mod abort;
+pub mod approval;
 pub mod begin;
 pub mod control;
 pub mod environment;
 pub mod evidence;
 pub mod executor;
 pub mod group;
+pub mod hook;
+pub mod instant;
 pub mod journal;
 pub mod judge;
 pub mod machine;
+pub mod migration;
 pub mod outcome;
 pub mod plan;
+pub mod record;
 pub mod router;
+pub mod schedule;
 pub mod settings;
 mod site;
 pub mod slice;
 pub mod strategy;
 pub mod teardown;
 pub mod traffic;
+pub mod window;
 
 pub use machine::State;
 pub use plan::Plan;

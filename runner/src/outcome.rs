@@ -146,7 +146,8 @@ fn share(plan: &Plan, journal: &Journal) -> u32 {
     journal.entries().iter().map(|entry| of(entry.state)).max().unwrap_or(0)
 }
 
-fn value(slices: &[Slice], route: &str, metric: Metric) -> Option<(f64, u64)> {
+/// Returns a metric of a route, and the requests that it was measured on.
+pub(crate) fn value(slices: &[Slice], route: &str, metric: Metric) -> Option<(f64, u64)> {
     let mut latency = Histogram::default();
     let (mut requests, mut failures) = (0, 0);
     for slice in slices.iter().filter(|slice| slice.route == route) {

@@ -12,6 +12,7 @@ mod ledger;
 mod listen;
 mod routing;
 mod table;
+mod upload;
 mod upstream;
 
 use std::fs;
@@ -26,6 +27,7 @@ use thiserror::Error;
 use tokio::net::UnixListener;
 use tokio::sync::watch;
 
+use self::admin::Steered;
 pub use self::client::{Client, OwnRouter};
 pub use self::ledger::ShadowCounts;
 pub use self::routing::{Arm, Front, Hold, Routing, RoutingError, Rule, Shadow, Sticky};
@@ -89,8 +91,10 @@ pub fn run(options: &RouterOptions) -> Result<(), RunRouterError> {
     table.change(routing)?;
     let socket = socket_path(home);
     drop(fs::remove_file(&socket));
+    raise_descriptors();
     let (stop, stopped) = watch::channel(false);
-    let workers: Vec<_> = (0..options.threads.max(1))
+    let threads = options.threads.max(1);
+    let workers: Vec<_> = (0..threads)
         .map(|_| {
             let (table, stopped) = (Arc::clone(&table), stopped.clone());
             thread::spawn(move || listen::serve(&table, stopped))
@@ -99,9 +103,12 @@ pub fn run(options: &RouterOptions) -> Result<(), RunRouterError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(file(home))?;
     runtime.block_on(async {
+        // Whoever finds the socket finds the edges served.
+        table.listening(threads).await;
         let listener = UnixListener::bind(&socket).map_err(file(&socket))?;
         fs::set_permissions(&socket, fs::Permissions::from_mode(0o600)).map_err(file(&socket))?;
-        admin::serve(listener, home, &table, &stop).await;
+        let steered = Steered { home: home.clone(), table: Arc::clone(&table), threads };
+        admin::serve(listener, &steered, &stop).await;
         Ok::<(), RunRouterError>(())
     })?;
     for worker in workers {
@@ -121,6 +128,14 @@ fn hold(home: &Path) -> Result<fs::File, RunRouterError> {
     Ok(opened)
 }
 
+/// Lets the process have as many connections as it may.
+fn raise_descriptors() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    // If it may not, it has what it had: a connection that finds none left waits to be accepted.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+}
+
 fn read_routing(home: &Path) -> Result<Routing, RunRouterError> {
     let path = home.join("routing.json");
     match fs::read(&path) {
@@ -136,7 +151,16 @@ fn write_routing(home: &Path, routing: &Routing) -> io::Result<()> {
     write_whole(&home.join("routing.json"), &text)
 }
 
-/// Returns where a router is steered.
+/// The longest path of a socket that every system takes.
+const SOCKET_PATH_BYTES: usize = 100;
+
+/// Returns where a router is steered: in its folder, or by a short name where the folder's is too long for a socket.
 fn socket_path(home: &Path) -> PathBuf {
-    home.join("router.sock")
+    let home = std::path::absolute(home).unwrap_or_else(|_| home.to_owned());
+    let path = home.join("router.sock");
+    if path.as_os_str().len() <= SOCKET_PATH_BYTES {
+        return path;
+    }
+    let name = blake3::hash(home.as_os_str().as_encoded_bytes()).to_hex();
+    std::env::temp_dir().join(format!("prophecy-{}.sock", &name[..16]))
 }

@@ -1,12 +1,17 @@
 //! What can be set about a rollout: `rollout.yaml`, every field with a default.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use prophecy_core::Probability;
 use prophecy_core::system::{Share, Span};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+
+use crate::hook::{HookConfigError, HookSpec};
+use crate::migration::Reversal;
+use crate::window::{ParseWindowError, Window, WindowSpec};
 
 /// What can be set about a rollout.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -30,8 +35,47 @@ pub struct Settings {
     pub deadlines: Deadlines,
     /// When health alone ends it.
     pub health: Health,
+    /// When rollouts may begin.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub windows: Vec<WindowSpec>,
+    /// Who has to agree before anything is started.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub approvals: Option<Approvals>,
+    /// Who is asked or told on the way.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub hooks: Vec<HookSpec>,
+    /// What is done to the data before the candidate starts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub migration: Option<Migration>,
     /// Who is to know.
     pub people: People,
+}
+
+/// Who has to agree before anything is started.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Approvals {
+    /// How many people.
+    pub required: u32,
+    /// The file with their public keys.
+    pub keys: PathBuf,
+    /// Whether whoever asked for the rollout may be one of them.
+    #[serde(default)]
+    pub own: bool,
+}
+
+/// What is done to the data before the candidate starts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Migration {
+    /// The program and its arguments; run again after a crash, so it must bear that.
+    pub command: Vec<String>,
+    /// Whether what ran before can run on what it leaves.
+    #[serde(default)]
+    pub rollback: Reversal,
+    /// How long it may take.
+    #[serde(default = "five_minutes")]
+    pub within: Span,
 }
 
 /// What is asked of the forecast.
@@ -126,6 +170,12 @@ pub enum ReadSettingsError {
         /// What does not fit.
         message: String,
     },
+    /// A freeze window cannot be used; one that is left out would let through what it should stop.
+    #[error("cannot use the freeze windows")]
+    Window(#[source] Box<ParseWindowError>),
+    /// A hook cannot be used.
+    #[error("cannot use the hooks")]
+    Hook(#[from] HookConfigError),
     /// A number is out of range.
     #[error("`{place}` is {found}; it needs {expected}")]
     Range {
@@ -148,8 +198,15 @@ impl Settings {
     /// Each variant of [`ReadSettingsError`].
     pub fn from_yaml(text: &str) -> Result<Self, ReadSettingsError> {
         let format = |message: String| ReadSettingsError::Format { message };
-        let settings: Self =
-            serde_saphyr::from_str(text).map_err(|error| format(error.to_string()))?;
+        let settings: Self = serde_saphyr::from_str(text).map_err(|error| {
+            // What is wrong may be a secret that was written where it does not belong.
+            let place = error.location();
+            let place = place.map(|it| format!("line {}, column {}", it.line(), it.column()));
+            match place.filter(|_| text.contains("hooks")) {
+                Some(place) => format(format!("{place} is not what is expected there")),
+                None => format(error.to_string()),
+            }
+        })?;
         settings.check()?;
         Ok(settings)
     }
@@ -183,7 +240,28 @@ impl Settings {
         if self.confirm.contains(&0) {
             return range("confirm", "0".to_owned(), "steps from 1");
         }
+        if self.migration.as_ref().is_some_and(|migration| migration.command.is_empty()) {
+            return range("migration.command", "empty".to_owned(), "a program");
+        }
+        self.checked_windows()?;
+        for hook in &self.hooks {
+            hook.clone().open()?;
+        }
         Ok(())
+    }
+}
+
+impl Settings {
+    /// Returns the freeze windows, checked.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadSettingsError::Window`].
+    pub fn checked_windows(&self) -> Result<Vec<Window>, ReadSettingsError> {
+        let windows = self.windows.iter().cloned().map(Window::try_from);
+        windows
+            .collect::<Result<_, _>>()
+            .map_err(|error| ReadSettingsError::Window(Box::new(error)))
     }
 }
 
@@ -199,6 +277,10 @@ impl Default for Settings {
             analysis: Analysis::default(),
             deadlines: Deadlines::default(),
             health: Health::default(),
+            windows: Vec::new(),
+            approvals: None,
+            hooks: Vec::new(),
+            migration: None,
             people: People::default(),
         }
     }
@@ -240,6 +322,10 @@ impl Default for Health {
     fn default() -> Self {
         Self { every: seconds(1), failures: 3 }
     }
+}
+
+fn five_minutes() -> Span {
+    seconds(300)
 }
 
 fn seconds(count: u64) -> Span {

@@ -6,7 +6,6 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program of its own")]
 
-mod betting;
 mod campaign;
 mod catalogue;
 mod change;

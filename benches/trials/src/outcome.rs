@@ -3,13 +3,11 @@
 use std::collections::BTreeMap;
 
 use prophecy_datasets::trials::TrialClaim;
-use prophecy_predictor::outcome::measure;
+use prophecy_predictor::outcome::{betting, measure};
 use prophecy_predictor::report::{Metric, Quantiles};
 use prophecy_predictor::{Claim, Report};
 use prophecy_simulator::Observations;
 use prophecy_simulator::observation::Visit;
-
-use crate::betting;
 
 /// Returns a row for each claim of a report, and for each number that it foretells beside them.
 pub(crate) fn settle(

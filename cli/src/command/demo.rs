@@ -4,6 +4,7 @@
 //! forecast, and the deployments afterwards. Only the visitors are made up.
 
 mod production;
+mod rollout;
 mod shop;
 mod traffic;
 
@@ -79,22 +80,28 @@ pub(crate) fn run(arguments: &DemoArguments, printer: &Printer) -> Result<ExitCo
     report::prepare(&arguments.out)?;
     let shop = shop::unpack(&arguments.out.join("shop"))?;
     let runtime = runtime()?;
-    let deployments = runtime.block_on(async {
+    let (deployments, as_hoped) = runtime.block_on(async {
         let stop = Stop::listen().map_err(|error| Failure::of(ExitCode::Environment, &error))?;
-        demonstrate(arguments, &shop, &stop, printer).await
+        let deployments = demonstrate(arguments, &shop, &stop, printer).await?;
+        let seed = Seed(arguments.seed);
+        let stage = rollout::Stage { out: &arguments.out, shop: &shop, seed, stop: &stop, printer };
+        Ok::<_, Failure>((deployments, stage.roll_out().await?))
     })?;
-    let agree = deployments.iter().all(|deployment| deployment.agrees);
+    let agree = as_hoped && deployments.iter().all(|deployment| deployment.agrees);
     let mut human =
         deployments.iter().map(|deployment| render(deployment, printer)).collect::<String>();
     human.push_str(if agree {
-        "the forecast was right about both deployments"
+        "the forecast was right about both deployments, and so were the rollouts"
     } else {
         "the forecast and what happened differ; see above"
     });
     let demonstration =
         Demonstration { schema: "prophecy.demo/1", seed: arguments.seed, deployments };
     printer.data(&human, &demonstration);
-    printer.say(&format!("the pages: `{}/report-…/report.html`", arguments.out.display()));
+    printer.say(&format!(
+        "the pages: `{0}/report-…/report.html`, `{0}/accuracy.html`",
+        arguments.out.display()
+    ));
     Ok(if agree { ExitCode::Done } else { ExitCode::No })
 }
 

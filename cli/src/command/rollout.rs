@@ -1,5 +1,6 @@
 //! `prophecy rollout`: brings a candidate to its traffic under watch.
 
+mod approve;
 mod show;
 
 use std::env;
@@ -16,6 +17,7 @@ use prophecy_runner::begin::{self, Request};
 use prophecy_runner::control::{self, Verb};
 use prophecy_runner::environment::{EnvironmentError, EnvironmentFolder};
 use prophecy_runner::executor::{Executor, Site};
+use prophecy_runner::hook::{AddressList, Backoff, HookSender};
 use prophecy_runner::journal;
 use prophecy_runner::plan::{Plan, document};
 use prophecy_runner::router::{self, Client, OwnRouter, RouterOptions};
@@ -48,6 +50,8 @@ pub(crate) fn run(command: &RolloutCommand, printer: &Printer) -> Result<ExitCod
         RolloutCommand::Resume(order) => resume(order, printer),
         RolloutCommand::Abort(order) => give_up(order, Verb::Abort, printer),
         RolloutCommand::Rollback(order) => give_up(order, Verb::Rollback, printer),
+        RolloutCommand::Key { out, actor } => approve::key(out, actor, printer),
+        RolloutCommand::Approve(arguments) => approve::sign(arguments, printer),
         RolloutCommand::Down { place } => down(&place.environment, printer),
     }
 }
@@ -89,19 +93,29 @@ fn carry_out(
     threads: usize,
     printer: &Printer,
 ) -> Result<ExitCode, Failure> {
-    let runtime = runtime()?;
-    let ended = runtime.block_on(async {
+    let ended = runtime()?.block_on(async {
         let stop = Stop::listen().map_err(|error| Failure::of(ExitCode::Environment, &error))?;
-        let client = Client::new(&folder.router());
-        client.ensure(threads).await.map_err(|error| Failure::of(ExitCode::Environment, &error))?;
-        let executor = Executor::take_up(site(folder, threads, printer), id)?;
-        let interrupted = async move {
-            stop.wait().await;
-            "interrupted at the terminal".to_owned()
-        };
-        Ok::<Ended, Failure>(executor.run(interrupted).await)
+        execute(folder, id, threads, stop, printer).await
     })?;
     Ok(show::ended(folder, id, &ended, printer))
+}
+
+/// Carries a rollout out to its end; whoever calls it has the environment.
+pub(crate) async fn execute(
+    folder: &EnvironmentFolder,
+    id: &str,
+    threads: usize,
+    stop: Stop,
+    printer: &Printer,
+) -> Result<Ended, Failure> {
+    let client = Client::new(&folder.router());
+    client.ensure(threads).await.map_err(|error| Failure::of(ExitCode::Environment, &error))?;
+    let executor = Executor::take_up(site(folder, threads, printer), id)?;
+    let interrupted = async move {
+        stop.wait().await;
+        "interrupted at the terminal".to_owned()
+    };
+    Ok(executor.run(interrupted).await)
 }
 
 fn site(folder: &EnvironmentFolder, threads: usize, printer: &Printer) -> Site {
@@ -109,6 +123,7 @@ fn site(folder: &EnvironmentFolder, threads: usize, printer: &Printer) -> Site {
         folder: folder.clone(),
         router: Arc::new(OwnRouter::new(&folder.router(), threads)),
         observer: Arc::new(Terminal::new(printer)),
+        sender: HookSender::new(AddressList::default(), Backoff::default()),
         clock: now,
     }
 }
@@ -334,7 +349,7 @@ fn actor() -> String {
     env::var("USER").or_else(|_| env::var("LOGNAME")).unwrap_or_else(|_| "unknown".to_owned())
 }
 
-fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
 }

@@ -465,3 +465,162 @@ fn says_what_is_wrong_before_anything_is_touched() {
         assert!(plan.stdout.contains(part) || part == "services", "{part}: {}", plan.stdout);
     }
 }
+
+/// A hook: answers with the status that the test wants, and keeps what it was sent.
+#[derive(Debug)]
+struct HookServer {
+    address: SocketAddr,
+    status: Arc<AtomicU64>,
+    heard: Arc<Mutex<Vec<String>>>,
+}
+
+impl HookServer {
+    fn start(status: u64) -> Self {
+        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        let status = Arc::new(AtomicU64::new(status));
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let (answer, kept) = (Arc::clone(&status), Arc::clone(&heard));
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let mut reader = BufReader::new(stream);
+                let (mut length, mut line) = (0, String::new());
+                while reader.read_line(&mut line).is_ok_and(|count| count > 2) {
+                    if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+                        length = value.trim().parse().unwrap_or(0);
+                    }
+                    line.clear();
+                }
+                let mut body = vec![0; length];
+                if reader.read_exact(&mut body).is_ok() {
+                    kept.lock()
+                        .expect("no panic")
+                        .push(String::from_utf8_lossy(&body).into_owned());
+                }
+                let status = answer.load(Ordering::Relaxed);
+                let text = format!(
+                    "HTTP/1.1 {status} said\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+                );
+                drop(reader.into_inner().write_all(text.as_bytes()));
+            }
+        });
+        Self { address, status, heard }
+    }
+
+    fn heard(&self, part: &str) -> usize {
+        self.heard.lock().expect("no panic").iter().filter(|body| body.contains(part)).count()
+    }
+}
+
+impl Site {
+    /// Rolls out all at once, with more settings.
+    fn at_once(&self, build: &str, settings: &str, more: &[&str]) -> Finished {
+        fs::write(self.path("settings.yaml"), format!("{SETTINGS}{settings}")).expect("written");
+        let mut words = vec!["--strategy", "blue-green"];
+        words.extend(more);
+        self.rollout(build, &words)
+    }
+}
+
+#[test]
+fn begins_only_when_windows_people_and_hooks_agree() {
+    let _machine = machine();
+    let site = Site::start();
+    let frozen = "windows: [{ name: winter, kind: deny, start: 2020-01-01T00:00:00, rrule: FREQ=DAILY, duration: 24h, time_zone: Europe/Berlin, reason: stocktaking }]\n";
+    let closed = site.at_once("good", frozen, &[]);
+    assert_eq!(closed.code, 5, "{}{}", closed.stdout, closed.stderr);
+    assert!(
+        closed.stdout.contains("the freeze `winter` holds: stocktaking; it opens again"),
+        "{}",
+        closed.stdout
+    );
+    let passed = site.at_once("good", frozen, &["--pass-over", "a fire"]);
+    assert_eq!(passed.code, 0, "{}{}", passed.stdout, passed.stderr);
+    assert!(site.journal().contains("passed the freeze `winter`"), "{}", site.journal());
+
+    let (key, ring) = (site.path("ada.key"), site.path("ring.yaml"));
+    let key = key.display().to_string();
+    let made = run(&["rollout", "key", "--out", &key, "--actor", "ada"]);
+    assert_eq!(made.code, 0, "{}", made.stderr);
+    fs::write(&ring, &made.stdout).expect("written");
+    let settings = format!("approvals: {{ required: 1, keys: {} }}\n", ring.display());
+    let waiting = site.at_once("better", &settings, &["--detach"]);
+    assert_eq!(waiting.code, 0, "{}", waiting.stderr);
+    site.wait_for("gated", Duration::from_secs(20));
+    let signed = site.say(&["approve", "--key", &key, "--actor", "ada"]);
+    assert_eq!(signed.code, 0, "{}", signed.stderr);
+    site.wait_for("succeeded", Duration::from_mins(1));
+    assert!(site.journal().contains("approved by ada"), "{}", site.journal());
+    let refused = site.at_once("good", &settings, &["--detach"]);
+    assert_eq!(refused.code, 0, "{}", refused.stderr);
+    site.wait_for("gated", Duration::from_secs(20));
+    assert_eq!(
+        site.say(&["approve", "--key", &key, "--actor", "ada", "--reject", "--reason", "too late"])
+            .code,
+        0
+    );
+    site.wait_for("rolled_back", Duration::from_secs(20));
+    assert!(site.journal().contains("ada rejects it: too late"), "{}", site.journal());
+
+    let board = HookServer::start(503);
+    let settings = format!(
+        "hooks:\n  - {{ name: board, kind: confirm-promotion, url: 'http://{0}/' }}\n  - {{ name: news, kind: event, url: 'http://{0}/news' }}\n",
+        board.address
+    );
+    let waiting = site.at_once("good", &settings, &["--detach"]);
+    assert_eq!(waiting.code, 0, "{}", waiting.stderr);
+    site.wait_for("promoting", Duration::from_secs(30));
+    let until = Instant::now() + Duration::from_secs(20);
+    while board.heard("confirm-promotion") < 2 {
+        assert!(Instant::now() < until, "it is asked again: {:?} {}", board.heard, site.journal());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert!(site.serving().contains("third"), "nothing moves before it agrees");
+    board.status.store(200, Ordering::Relaxed);
+    site.wait_for("succeeded", Duration::from_mins(1));
+    assert!(board.heard("\"kind\":\"event\"") >= 4);
+    assert!(site.serving().contains("second"));
+
+    let smoke = HookServer::start(500);
+    let settings = format!(
+        "hooks: [{{ name: smoke, kind: pre-rollout, url: 'http://{}/' }}]\n",
+        smoke.address
+    );
+    let failed = site.at_once("better", &settings, &[]);
+    assert_eq!(failed.code, 5, "{}{}", failed.stdout, failed.stderr);
+    let pager = HookServer::start(200);
+    let settings =
+        format!("hooks: [{{ name: pager, kind: rollback, url: 'http://{}/' }}]\n", pager.address);
+    let called = site.at_once("better", &settings, &["--soak", "30s"]);
+    assert_eq!(called.code, 6, "{}{}", called.stdout, called.stderr);
+    assert!(called.stdout.contains("hook `pager` says to roll back"), "{}", called.stdout);
+    assert!(site.serving().contains("second"));
+}
+
+#[test]
+fn goes_back_only_where_the_data_allow_it() {
+    let _machine = machine();
+    let site = Site::start();
+    let mark = |name: &str| site.path(name).display().to_string();
+    let (up, down) = (mark("up"), mark("down"));
+    let settings = format!(
+        "migration: {{ command: [touch, {up}], rollback: {{ needs_migration: {{ command: [touch, {down}] }} }} }}\n"
+    );
+    let done = site.at_once("good", &settings, &["--detach"]);
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    site.wait_for("soaking", Duration::from_secs(30));
+    let aborted = site.say(&["abort"]);
+    assert_eq!(aborted.code, 6, "{}{}", aborted.stdout, aborted.stderr);
+    assert!(site.path("up").exists() && site.path("down").exists());
+    assert!(site.serving().contains("first"));
+
+    let settings = format!("migration: {{ command: [touch, {up}], rollback: forward_only }}\n");
+    let done = site.at_once("better", &settings, &["--detach"]);
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    site.wait_for("soaking", Duration::from_secs(30));
+    let aborted = site.say(&["abort"]);
+    assert_eq!(aborted.code, 6, "{}{}", aborted.stdout, aborted.stderr);
+    assert!(site.journal().contains("rollback_failed"), "{}", site.journal());
+    assert!(site.journal().contains("forward only"), "{}", site.journal());
+    assert!(site.serving().contains("third"), "traffic stays where it is: {}", site.serving());
+}

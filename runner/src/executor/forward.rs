@@ -5,11 +5,12 @@ use std::time::Duration;
 use prophecy_twin::load_system;
 use tokio::time::{Instant, sleep};
 
-use super::{Executor, Next};
+use super::{Executor, Next, migrate};
 use crate::abort::chain;
 use crate::control::{self, Command, Verb};
 use crate::environment::EnvironmentError;
 use crate::group::Group;
+use crate::hook::HookKind;
 use crate::machine::State;
 use crate::strategy::{Stage, Strategy, Weight};
 use crate::traffic::{RouterError, Traffic, edges};
@@ -23,7 +24,7 @@ impl Executor {
     pub(super) async fn step(&mut self, state: State) -> Next {
         match state {
             State::Queued => self.to(State::Gated, "the plan is asked"),
-            State::Gated => self.gate(),
+            State::Gated => self.gate().await,
             State::Provisioning => self.provision().await,
             State::Shifting { stage } => self.shift(stage).await,
             State::Settling { stage } => {
@@ -45,6 +46,12 @@ impl Executor {
         }
         if let Err(error) = self.apply(&Traffic::live()).await {
             return Next::give_up(error.to_string());
+        }
+        if let Some(migration) = &self.plan.settings.migration {
+            let rollout = self.site.folder.rollout(&self.plan.id);
+            if let Err(words) = migrate::forward(&rollout, migration).await {
+                return Next::give_up(words);
+            }
         }
         for id in [self.plan.control_group(), self.plan.candidate_group()] {
             let Some(group) = self.environment.groups.get(&id) else { continue };
@@ -131,6 +138,9 @@ impl Executor {
         let Some(planned) = self.plan.stages.get(stage as usize) else {
             return Next::give_up(format!("the plan has no step {}", stage + 1));
         };
+        if let Err(words) = self.ask(HookKind::ConfirmTrafficIncrease, planned.weight).await {
+            return Next::give_up(words);
+        }
         let traffic = self.traffic_of(planned);
         match self.apply(&traffic).await {
             Ok(()) => self.to(State::Settling { stage }, "the traffic has been moved"),
@@ -232,6 +242,9 @@ impl Executor {
             }
             return self.to(State::Soaking, "the copies have stopped; nothing is deployed");
         }
+        if let Err(words) = self.ask(HookKind::ConfirmPromotion, Weight::ALL).await {
+            return Next::give_up(words);
+        }
         let all =
             Traffic { shares: vec![(self.plan.candidate_group(), Weight::ALL)], ..Traffic::live() };
         if let Err(error) = self.apply(&all).await {
@@ -277,6 +290,8 @@ impl Executor {
 
     /// Makes the candidate what runs, and ends what it replaced.
     pub(super) async fn finish(&mut self) -> Next {
+        // What it answers changes nothing any more.
+        drop(self.ask(HookKind::PostRollout, Weight::ALL).await);
         if let Err(words) = self.settle_environment() {
             return Next::give_up(words);
         }

@@ -6,11 +6,13 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::Executor;
+use super::hooks::Caller;
 use super::watchdog::Watchdog;
 use crate::control;
 use crate::environment::EnvironmentFolder;
 use crate::group::Group;
 use crate::machine::State;
+use crate::strategy::Weight;
 
 /// How often is listened.
 const TICK: Duration = Duration::from_millis(100);
@@ -39,6 +41,7 @@ pub(super) struct Interrupts {
     environment: String,
     every: Duration,
     failures: u32,
+    caller: Option<Caller>,
 }
 
 // === impl Interrupts ===
@@ -50,15 +53,18 @@ impl Interrupts {
         let settings = &plan.settings;
         let deadlines = &settings.deadlines;
         let margin = Duration::from_mins(1);
+        // A hook that confirms may take as long as a person.
+        let asked = if settings.hooks.is_empty() { Duration::ZERO } else { deadlines.paused.0 };
         let limit = match state {
             State::Provisioning => deadlines.provisioning.0,
-            State::Paused { .. } => deadlines.paused.0,
+            State::Gated | State::Paused { .. } => deadlines.paused.0,
             State::Settling { .. } => settings.settle.0 + margin,
             State::Observing { .. } => {
                 let stage = state.stage().and_then(|stage| plan.stages.get(stage as usize));
                 2 * stage.map_or(settings.observe.0, |stage| stage.observe.0) + margin
             }
-            State::Promoting => settings.drain.0 + deadlines.shifting.0,
+            State::Promoting => settings.drain.0 + deadlines.shifting.0 + asked,
+            State::Shifting { .. } => deadlines.shifting.0 + asked,
             State::Soaking => settings.soak.0 + settings.drain.0 + margin,
             _ => deadlines.shifting.0,
         };
@@ -83,6 +89,7 @@ impl Interrupts {
             environment: executor.environment.name.clone(),
             every: settings.health.every.0,
             failures: settings.health.failures,
+            caller: executor.caller(Weight::ZERO).ok().filter(|_| moved),
         }
     }
 
@@ -91,6 +98,7 @@ impl Interrupts {
         tokio::select! {
             given_up = self.said(watchdog) => given_up,
             reason = self.ill() => GivenUp { reason, actor: String::new(), evidence: None },
+            reason = self.called_back() => GivenUp { reason, actor: "hook".to_owned(), evidence: None },
             () = tokio::time::sleep_until(self.deadline) => GivenUp {
                 reason: self.deadline_words.clone(),
                 actor: String::new(),
@@ -119,6 +127,13 @@ impl Interrupts {
                 // What remains is for the step itself.
             }
             sleep(TICK).await;
+        }
+    }
+
+    async fn called_back(&self) -> String {
+        match &self.caller {
+            Some(caller) => caller.told_to_go_back().await,
+            None => std::future::pending().await,
         }
     }
 

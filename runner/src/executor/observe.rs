@@ -10,6 +10,7 @@ use super::forward::{by, said};
 use super::{Executor, Next};
 use crate::control::Verb;
 use crate::evidence;
+use crate::hook::HookKind;
 use crate::judge::{Judge, JudgeOptions, Judgement};
 use crate::machine::State;
 use crate::settings::Undecided;
@@ -72,6 +73,11 @@ impl Executor {
                 );
             }
             if Instant::now() >= until {
+                if judgement.passed()
+                    && let Err(words) = self.ask(HookKind::Rollout, planned.weight).await
+                {
+                    return Next::give_up(words);
+                }
                 return self.conclude(stage, extended, &judgement);
             }
         }

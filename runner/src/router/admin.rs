@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -61,13 +61,17 @@ pub struct EdgeState {
     pub shadow: ShadowCounts,
 }
 
+/// What is steered.
+#[derive(Clone, Debug)]
+pub(super) struct Steered {
+    pub(super) home: PathBuf,
+    pub(super) table: Arc<Table>,
+    /// Threads that serve.
+    pub(super) threads: usize,
+}
+
 /// Answers until it is told to stop.
-pub(super) async fn serve(
-    listener: UnixListener,
-    home: &Path,
-    table: &Arc<Table>,
-    stop: &watch::Sender<bool>,
-) {
+pub(super) async fn serve(listener: UnixListener, steered: &Steered, stop: &watch::Sender<bool>) {
     let mut stopped = stop.subscribe();
     loop {
         let accepted = tokio::select! {
@@ -75,11 +79,11 @@ pub(super) async fn serve(
             _ = stopped.wait_for(|stop| *stop) => return,
         };
         let Ok((stream, _)) = accepted else { continue };
-        let (home, table, stop) = (home.to_owned(), Arc::clone(table), stop.clone());
+        let (steered, stop) = (steered.clone(), stop.clone());
         tokio::spawn(async move {
             let service = service_fn(move |request| {
-                let (home, table, stop) = (home.clone(), Arc::clone(&table), stop.clone());
-                async move { Ok::<_, Infallible>(answer(home, &table, &stop, request).await) }
+                let (steered, stop) = (steered.clone(), stop.clone());
+                async move { Ok::<_, Infallible>(answer(&steered, &stop, request).await) }
             });
             drop(http1::Builder::new().serve_connection(TokioIo::new(stream), service).await);
         });
@@ -87,8 +91,7 @@ pub(super) async fn serve(
 }
 
 async fn answer(
-    home: PathBuf,
-    table: &Table,
+    steered: &Steered,
     stop: &watch::Sender<bool>,
     request: Request<Incoming>,
 ) -> Response<Full<Bytes>> {
@@ -97,6 +100,7 @@ async fn answer(
         let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
         pairs.find(|(found, _)| *found == name).map(|(_, value)| value.to_owned())
     };
+    let table = &*steered.table;
     match (request.method(), request.uri().path()) {
         (&Method::GET, "/state") => json(StatusCode::OK, &state(table)),
         (&Method::GET, "/routing") => json(StatusCode::OK, &table.routing()),
@@ -105,7 +109,7 @@ async fn answer(
             let front = query("front").unwrap_or_else(|| "entry".to_owned());
             json(StatusCode::OK, &table.ledger.since(&front, since))
         }
-        (&Method::PUT, "/routing") => change(home, table, request).await,
+        (&Method::PUT, "/routing") => change(steered, request).await,
         (&Method::POST, "/stop") => {
             stop.send_replace(true);
             json(StatusCode::OK, &state(table))
@@ -114,7 +118,8 @@ async fn answer(
     }
 }
 
-async fn change(home: PathBuf, table: &Table, request: Request<Incoming>) -> Response<Full<Bytes>> {
+async fn change(steered: &Steered, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    let table = &*steered.table;
     let seen = request.headers().get(IF_MATCH).and_then(|it| it.to_str().ok()?.parse::<u64>().ok());
     let body = Limited::new(request.into_body(), ROUTING_BYTES).collect().await;
     let Ok(body) = body else {
@@ -133,7 +138,8 @@ async fn change(home: PathBuf, table: &Table, request: Request<Incoming>) -> Res
         return json(StatusCode::CONFLICT, &crate::abort::chain(&error));
     }
     // It is done already: what cannot be written is only not there after a restart.
-    let kept = write_routing(&home, &routing).is_ok();
+    let kept = write_routing(&steered.home, &routing).is_ok();
+    table.listening(steered.threads).await;
     json(StatusCode::OK, &(routing.revision, kept))
 }
 

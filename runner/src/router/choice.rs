@@ -42,12 +42,13 @@ pub(super) fn choose(front: &Front, counter: &AtomicU64, headers: &HeaderMap) ->
     let Some(sticky) = &front.sticky else {
         return Choice { arm: arm_at(front, next(counter)), assigned: None };
     };
-    if let Some(value) = cookie(headers, &sticky.cookie) {
-        return Choice { arm: arm_at(front, place_of(value)), assigned: None };
-    }
+    // Ours comes first: a client that begins a session meanwhile stays where it is.
     let ours = cookie(headers, BUCKET_COOKIE).and_then(|value| value.parse::<u32>().ok());
     if let Some(place) = ours.filter(|place| *place < WHOLE) {
         return Choice { arm: arm_at(front, place), assigned: None };
+    }
+    if let Some(value) = cookie(headers, &sticky.cookie) {
+        return Choice { arm: arm_at(front, place_of(value)), assigned: None };
     }
     let place = next(counter);
     Choice { arm: arm_at(front, place), assigned: sticky.assign.then_some(place) }
@@ -110,6 +111,7 @@ mod tests {
             shadow: None,
             hold: None,
             observed: true,
+            answer_limit_ms: 1_000,
         }
     }
 
@@ -167,6 +169,10 @@ mod tests {
         let place = first.assigned.expect("it had no cookie");
         let again = headers(&format!("{BUCKET_COOKIE}={place}"));
         assert_eq!(choose(&small, &counter, &again), Choice { assigned: None, ..first });
+        for session in 0..100 {
+            let both = headers(&format!("session=s{session}; {BUCKET_COOKIE}={place}"));
+            assert_eq!(choose(&small, &counter, &both).arm, first.arm, "it has begun a session");
+        }
     }
 
     #[test]

@@ -18,7 +18,7 @@ use tokio::net::UnixStream;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::admin::RouterState;
-use super::routing::{Arm, Front, Routing, Rule, Shadow, Sticky};
+use super::routing::{self, Arm, Front, Routing, Rule, Shadow, Sticky};
 use super::socket_path;
 use crate::slice::Slice;
 use crate::strategy::{Select, Weight};
@@ -259,6 +259,7 @@ fn front(edge: &Edge, traffic: &Traffic) -> Front {
         shadow: shadow.map(|(arm, share)| Shadow { arm: arm.clone(), share: share.parts() }),
         hold: None,
         observed: is_entry,
+        answer_limit_ms: routing::answer_limit_ms(),
         arms,
     }
 }

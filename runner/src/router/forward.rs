@@ -17,6 +17,7 @@ use hyper_util::rt::TokioIo;
 use super::choice::{self, BUCKET_COOKIE, Choice};
 use super::ledger::{self, Met};
 use super::table::{Current, Edge, InFlight, Table};
+use super::upload::{Progress, Upload};
 use super::upstream::{self, Answer, Connection, NoAnswer, Sent};
 
 /// Headers that concern one connection only (RFC 9110, section 7.6.1).
@@ -50,6 +51,7 @@ struct Ending {
     route: String,
     started: Instant,
     failed: bool,
+    upload: Option<Arc<Progress>>,
     connection: Option<(SocketAddr, Connection)>,
     _in_flight: InFlight,
 }
@@ -81,7 +83,8 @@ pub(super) async fn forward(
         Err(refused) => return refused,
     };
     let copied = copy(&current, &edge, &table, &request, &route);
-    let mut asked = ask(&current, choice.arm, request).await;
+    let upload = upstream::progress_of(&request);
+    let asked = ask(&current, choice.arm, request).await;
     let mut ending = Ending {
         edge,
         table,
@@ -89,13 +92,25 @@ pub(super) async fn forward(
         route,
         started,
         failed: true,
+        upload,
         connection: None,
         _in_flight: asked.in_flight,
         current,
     };
-    let Some(Answer { mut response, connection }) = asked.answer.take() else {
-        ending.end(true, None);
-        return refusal(StatusCode::BAD_GATEWAY, "no instance answers");
+    let Answer { mut response, connection } = match asked.answer {
+        Ok(answer) => answer,
+        Err(NoAnswer::Caller) => {
+            // No instance is to blame, and none is given a request more.
+            return refusal(StatusCode::REQUEST_TIMEOUT, "the request ended early");
+        }
+        Err(NoAnswer::Late) => {
+            ending.end(true, None);
+            return refusal(StatusCode::GATEWAY_TIMEOUT, "no instance answers in time");
+        }
+        Err(NoAnswer::Broken | NoAnswer::NotSent(_)) => {
+            ending.end(true, None);
+            return refusal(StatusCode::BAD_GATEWAY, "no instance answers");
+        }
     };
     if let Some(statuses) = copied {
         // Whoever compares may have given up.
@@ -176,7 +191,7 @@ async fn prepare(
             upgrade,
         ));
     }
-    Ok((Request::from_parts(parts, Either::Left(body)), upgrade))
+    Ok((Request::from_parts(parts, Either::Left(Upload::new(body))), upgrade))
 }
 
 /// Sends a copy to the shadow's arm if the request was kept; the answer's status is compared and dropped.
@@ -230,16 +245,15 @@ fn copy(
 struct Asked {
     arm: usize,
     in_flight: InFlight,
-    answer: Option<Answer>,
+    answer: Result<Answer, NoAnswer>,
 }
 
 /// Asks the chosen arm, and the last one if no instance of the chosen takes the request.
 async fn ask(current: &Current, chosen: usize, request: Request<Sent>) -> Asked {
     let in_flight = InFlight::new(&current.arms[chosen].counts);
     let unsent = match ask_arm(current, chosen, request).await {
-        Ok(answer) => return Asked { arm: chosen, in_flight, answer: Some(answer) },
-        Err(NoAnswer::Broken) => return Asked { arm: chosen, in_flight, answer: None },
         Err(NoAnswer::NotSent(request)) => request,
+        answer => return Asked { arm: chosen, in_flight, answer },
     };
     current.arms[chosen].counts.refused.fetch_add(1, Ordering::Relaxed);
     let others = (0..current.arms.len()).rev();
@@ -247,10 +261,11 @@ async fn ask(current: &Current, chosen: usize, request: Request<Sent>) -> Asked 
         .into_iter()
         .find(|arm| *arm != chosen && !current.front.arms[*arm].backends.is_empty())
     else {
-        return Asked { arm: chosen, in_flight, answer: None };
+        let answer = Err(NoAnswer::NotSent(unsent));
+        return Asked { arm: chosen, in_flight, answer };
     };
     let in_flight = InFlight::new(&current.arms[last].counts);
-    let answer = ask_arm(current, last, *unsent).await.ok();
+    let answer = ask_arm(current, last, *unsent).await;
     Asked { arm: last, in_flight, answer }
 }
 
@@ -261,10 +276,11 @@ async fn ask_arm(
 ) -> Result<Answer, NoAnswer> {
     let backends = &current.front.arms[arm].backends;
     let first = current.arms[arm].turn();
+    let limit = Duration::from_millis(current.front.answer_limit_ms);
     let mut request = request;
     for attempt in 0..backends.len() {
         let address = backends[(first + attempt) % backends.len()];
-        match upstream::ask(address, request).await {
+        match upstream::ask(address, limit, request).await {
             Err(NoAnswer::NotSent(unsent)) => request = *unsent,
             result => return result,
         }
@@ -384,7 +400,9 @@ impl Body for Told {
             Poll::Ready(Some(Err(_))) => {
                 if let Some(mut ending) = self.ending.take() {
                     ending.connection = None;
-                    ending.end(true, None);
+                    // An instance cannot finish what its caller does not.
+                    let is_callers = ending.upload.as_ref().is_some_and(|it| it.is_broken());
+                    ending.end(!is_callers, None);
                 }
             }
             _ => {}

@@ -11,14 +11,21 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::net::{TcpListener, TcpSocket};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use super::forward::forward;
 use super::table::{Edge, Table};
 
 /// How long a caller may take to send a request's head.
 const HEAD: Duration = Duration::from_mins(1);
+
+/// The most bytes of a request's head, and of what is read ahead of a body.
+const HEAD_BYTES: usize = 64 << 10;
+
+/// Connections that a thread serves at a time; others wait to be accepted.
+const CONNECTIONS: usize = 8_192;
 
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 4_096;
@@ -85,6 +92,7 @@ fn accept_edges(
         if !accepting.contains_key(&name)
             && let Ok(listener) = bind(listen)
         {
+            edge.listening.send_modify(|count| *count += 1);
             let task = tokio::spawn(accept(listener, edge, Arc::clone(table)));
             accepting.insert(name, (listen, task));
         }
@@ -102,10 +110,12 @@ fn bind(listen: SocketAddr) -> io::Result<TcpListener> {
 #[expect(clippy::infinite_loop, reason = "it ends when its task is aborted")]
 async fn accept(listener: TcpListener, edge: Arc<Edge>, table: Arc<Table>) {
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD).preserve_header_case(true);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(HEAD_BYTES);
     builder.http2().timer(TokioTimer::new());
     let builder = Arc::new(builder);
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
+        let place = Arc::clone(&places).acquire_owned().await;
         let Ok((stream, peer)) = listener.accept().await else {
             tokio::time::sleep(PAUSE).await;
             continue;
@@ -114,6 +124,12 @@ async fn accept(listener: TcpListener, edge: Arc<Edge>, table: Arc<Table>) {
         drop(stream.set_nodelay(true));
         let (edge, table, builder) = (Arc::clone(&edge), Arc::clone(&table), Arc::clone(&builder));
         tokio::spawn(async move {
+            let _place = place;
+            // Until a first byte is there nobody knows which protocol it is, and no limit of a protocol applies.
+            let first = timeout(HEAD, stream.peek(&mut [0])).await;
+            if !matches!(first, Ok(Ok(1))) {
+                return;
+            }
             let service = service_fn(move |request| {
                 let (edge, table) = (Arc::clone(&edge), Arc::clone(&table));
                 async move { Ok::<_, Infallible>(forward(edge, table, peer, request).await) }

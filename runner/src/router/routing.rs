@@ -43,6 +43,14 @@ pub struct Front {
     /// Whether what callers meet is counted second by second.
     #[serde(default)]
     pub observed: bool,
+    /// How long an instance may take to begin its answer once it has the request, in milliseconds.
+    #[serde(default = "answer_limit_ms")]
+    pub answer_limit_ms: u64,
+}
+
+/// Returns a limit that no interactive caller waits for.
+pub(crate) fn answer_limit_ms() -> u64 {
+    60_000
 }
 
 /// Instances that belong together.

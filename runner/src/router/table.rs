@@ -4,11 +4,16 @@ use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
+use tokio::time::timeout;
 
 use super::ledger::{Copies, Ledger};
 use super::routing::{Front, Routing, RoutingError};
+
+/// How long threads may take to listen.
+const LISTENING: Duration = Duration::from_secs(1);
 
 /// What all threads share.
 #[derive(Debug, Default)]
@@ -30,6 +35,8 @@ pub(super) struct Edge {
     pub(super) copies: Copies,
     pub(super) waiting: AtomicU64,
     pub(super) released: Notify,
+    /// How many threads listen for it.
+    pub(super) listening: watch::Sender<usize>,
 }
 
 /// What an edge does now.
@@ -103,6 +110,7 @@ impl Table {
                     copies: Copies::default(),
                     waiting: AtomicU64::new(0),
                     released: Notify::new(),
+                    listening: watch::Sender::new(0),
                 }),
             };
             next.insert(name.clone(), edge);
@@ -135,6 +143,19 @@ impl Table {
     /// Returns the edges that are served.
     pub(super) fn edges(&self) -> BTreeMap<String, Arc<Edge>> {
         self.edges.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Waits until every edge has the threads that listen for it.
+    pub(super) async fn listening(&self, threads: usize) {
+        let all = async {
+            for edge in self.edges().into_values() {
+                let mut listening = edge.listening.subscribe();
+                // The sender lives as long as the edge, which is held here.
+                drop(listening.wait_for(|count| *count >= threads).await);
+            }
+        };
+        // A thread that cannot listen leaves the edge to the others.
+        drop(timeout(LISTENING, all).await);
     }
 
     /// Tells of changes.

@@ -4,16 +4,20 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{Either, Full};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::client::conn::{http1, http2};
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+
+use super::upload::{Progress, Upload};
 
 /// How long an instance may take to accept a connection.
 const CONNECT: Duration = Duration::from_secs(2);
@@ -22,7 +26,7 @@ const CONNECT: Duration = Duration::from_secs(2);
 const IDLE: usize = 256;
 
 /// What is sent: what the caller sends, as it comes, or what was kept of it to be sent twice.
-pub(super) type Sent = Either<Incoming, Full<Bytes>>;
+pub(super) type Sent = Either<Upload, Full<Bytes>>;
 
 /// A connection that is used for one request at a time.
 pub(super) type Connection = http1::SendRequest<Sent>;
@@ -34,6 +38,10 @@ pub(super) enum NoAnswer {
     NotSent(Box<Request<Sent>>),
     /// It was asked, and the connection ended.
     Broken,
+    /// It was asked, and did not begin to answer in time.
+    Late,
+    /// The caller broke the request off, or stopped sending it.
+    Caller,
 }
 
 /// An answer, and the connection that may be used again when it has been read.
@@ -48,21 +56,40 @@ thread_local! {
 }
 
 /// Asks an instance, over a connection that is there or a new one.
-pub(super) async fn ask(address: SocketAddr, request: Request<Sent>) -> Result<Answer, NoAnswer> {
+///
+/// A request that may be sent twice (RFC 9110, section 9.2.2) and has no body is sent once more if a connection
+/// that was there ends with the request on it: an instance that stops closes those without a word.
+pub(super) async fn ask(
+    address: SocketAddr,
+    limit: Duration,
+    request: Request<Sent>,
+) -> Result<Answer, NoAnswer> {
+    let progress = progress_of(&request);
+    in_time(limit, progress.as_deref(), ask_unlimited(address, request)).await
+}
+
+async fn ask_unlimited(address: SocketAddr, request: Request<Sent>) -> Result<Answer, NoAnswer> {
     if request.version() == hyper::Version::HTTP_2 {
         return ask_h2(address, request).await;
     }
     let mut request = request;
     // An idle connection may have been closed meanwhile: what it did not take goes over another.
     while let Some(mut connection) = take_idle(address) {
+        let again = repeated(&request);
         match connection.try_send_request(request).await {
             Ok(response) => {
                 return Ok(Answer { response, connection: Some((address, connection)) });
             }
-            Err(mut error) => match error.take_message() {
-                Some(unsent) => request = unsent,
-                None => return Err(NoAnswer::Broken),
-            },
+            Err(mut error) => {
+                if let Some(unsent) = error.take_message() {
+                    request = unsent;
+                } else if let Some(again) = again.filter(|_| !error.error().is_parse()) {
+                    request = again;
+                    break;
+                } else {
+                    return Err(NoAnswer::Broken);
+                }
+            }
         }
     }
     let Ok(mut connection) = connect(address).await else {
@@ -74,6 +101,50 @@ pub(super) async fn ask(address: SocketAddr, request: Request<Sent>) -> Result<A
             Some(unsent) => NoAnswer::NotSent(Box::new(unsent)),
             None => NoAnswer::Broken,
         }),
+    }
+}
+
+/// Returns a request once more, if it may be sent twice.
+fn repeated(request: &Request<Sent>) -> Option<Request<Sent>> {
+    if !request.method().is_idempotent() || !request.body().is_end_stream() {
+        return None;
+    }
+    let mut again = Request::new(Either::Right(Full::default()));
+    *again.method_mut() = request.method().clone();
+    *again.uri_mut() = request.uri().clone();
+    *again.version_mut() = request.version();
+    *again.headers_mut() = request.headers().clone();
+    Some(again)
+}
+
+/// Returns what can be known of a request's body while it is passed on.
+pub(super) fn progress_of(request: &Request<Sent>) -> Option<Arc<Progress>> {
+    match request.body() {
+        Either::Left(upload) => upload.progress(),
+        Either::Right(_) => None,
+    }
+}
+
+/// Waits for an answer as long as the request makes progress, and for the limit when it does not.
+async fn in_time(
+    limit: Duration,
+    progress: Option<&Progress>,
+    asked: impl Future<Output = Result<Answer, NoAnswer>>,
+) -> Result<Answer, NoAnswer> {
+    let mut asked = pin!(asked);
+    let mut frames = 0;
+    loop {
+        match timeout(limit, asked.as_mut()).await {
+            Ok(Err(NoAnswer::Broken)) if progress.is_some_and(Progress::is_broken) => {
+                return Err(NoAnswer::Caller);
+            }
+            Ok(result) => return result,
+            Err(_) => match progress {
+                Some(progress) if progress.frames() > frames => frames = progress.frames(),
+                Some(progress) if !progress.has_ended() => return Err(NoAnswer::Caller),
+                _ => return Err(NoAnswer::Late),
+            },
+        }
     }
 }
 
@@ -104,8 +175,7 @@ fn take_idle(address: SocketAddr) -> Option<Connection> {
 
 async fn connect(address: SocketAddr) -> io::Result<Connection> {
     let stream = open(address).await?;
-    let handshake =
-        http1::Builder::new().preserve_header_case(true).handshake(TokioIo::new(stream));
+    let handshake = http1::Builder::new().handshake(TokioIo::new(stream));
     let (connection, carrying) = handshake.await.map_err(io::Error::other)?;
     tokio::spawn(async move {
         // How it ended is told to whoever waits for an answer.

@@ -268,7 +268,7 @@ fn compared(outcome: &Outcome) -> String {
     text
 }
 
-fn read_plan(path: &Path) -> Result<Plan, Failure> {
+pub(super) fn read_plan(path: &Path) -> Result<Plan, Failure> {
     let file = path.join("plan.json");
     let attempt = format!("cannot read plan `{}`", file.display());
     let text = std::fs::read_to_string(&file)

@@ -14,12 +14,12 @@ const ODDS_ABOVE: [f64; 6] = [1.25, 1.6, 2.5, 4.0, 10.0, 40.0];
 const ODDS_BELOW: [f64; 6] = [0.8, 0.6, 0.4, 0.2, 0.1, 0.02];
 
 /// Returns the evidence that a share is greater than `bound`, from `count` of `of`.
-pub(crate) fn above(count: u64, of: u64, bound: f64) -> f64 {
+pub fn above(count: u64, of: u64, bound: f64) -> f64 {
     wealth(count, of, bound, &ODDS_ABOVE)
 }
 
 /// Returns the evidence that a share is less than `bound`.
-pub(crate) fn below(count: u64, of: u64, bound: f64) -> f64 {
+pub fn below(count: u64, of: u64, bound: f64) -> f64 {
     wealth(count, of, bound, &ODDS_BELOW)
 }
 

@@ -1,0 +1,8 @@
+//! The router between real callers and real instances.
+
+mod bodies;
+mod dividing;
+mod failing;
+mod instance;
+mod rig;
+mod steering;
