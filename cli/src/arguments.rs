@@ -1,5 +1,7 @@
 //! The command line, as data.
 
+mod serve;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -7,6 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use prophecy_core::system::Span;
 use prophecy_runner::strategy::Weight;
 
+pub(crate) use self::serve::{RoleName, ServeArguments, StoreCommand, TokenArguments};
 use crate::printer::Format;
 
 /// Says, before a deployment, what it will do to production, and how sure that is.
@@ -50,6 +53,11 @@ pub(crate) enum Command {
     /// Bring a candidate to its traffic under watch, and back if it hurts
     #[command(subcommand)]
     Rollout(RolloutCommand),
+    /// Serve the API and the dashboard of forecasts, rollouts and how true they were
+    Serve(ServeArguments),
+    /// Look after the store of `prophecy serve`
+    #[command(subcommand)]
+    Store(StoreCommand),
     /// Divide traffic by weight; started by rollouts
     #[command(hide = true)]
     Router(RouterArguments),

@@ -12,6 +12,7 @@ use prophecy_runner::environment::EnvironmentError;
 use prophecy_runner::executor::ExecuteError;
 use prophecy_runner::plan::PlanError;
 use prophecy_simulator::model::ReadModelError;
+use prophecy_store::StoreError;
 use prophecy_twin::launch::StartArmError;
 use prophecy_twin::{LoadSystemError, RunTwinError};
 
@@ -31,6 +32,28 @@ impl From<OpenDatasetError> for Failure {
             OpenDatasetError::Schema { .. } => {
                 (ExitCode::Usage, "use the version of prophecy that wrote it, or record it again")
             }
+        };
+        Self::of(code, &error).hint(hint)
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        let (code, hint) = match &error {
+            StoreError::Address { .. } => {
+                (ExitCode::Usage, "for example `--store sqlite:prophecy.db`")
+            }
+            StoreError::Locked { .. } | StoreError::Gone { .. } => {
+                (ExitCode::Environment, "is the database up, and may this user use it?")
+            }
+            StoreError::Full { .. } => (ExitCode::Environment, "make room on the disk"),
+            StoreError::ReadOnly { .. } => {
+                (ExitCode::Environment, "give this user the right to write")
+            }
+            StoreError::Conflict { .. } => {
+                (ExitCode::Usage, "a backup is restored into an empty store only")
+            }
+            _ => (ExitCode::Environment, "see what is in it with `prophecy store info`"),
         };
         Self::of(code, &error).hint(hint)
     }

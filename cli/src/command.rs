@@ -12,7 +12,9 @@ mod init;
 mod replay;
 mod report;
 mod rollout;
+mod serve;
 mod simulate;
+mod store;
 
 use crate::arguments::{Command, DatasetCommand};
 use crate::exit_code::ExitCode;
@@ -34,6 +36,8 @@ pub(crate) fn run(command: Command, printer: &Printer) -> Result<ExitCode, Failu
         Command::Gate(arguments) => gate::run(&arguments, printer),
         Command::Accuracy(arguments) => accuracy::run(&arguments, printer),
         Command::Rollout(command) => rollout::run(&command, printer),
+        Command::Serve(arguments) => serve::run(&arguments, printer),
+        Command::Store(command) => store::run(&command, printer),
         Command::Router(arguments) => rollout::router(&arguments),
         Command::Demo(arguments) => demo::run(&arguments, printer),
         Command::Completions { shell } => {

@@ -1,4 +1,4 @@
-//! The key of pseudonyms: a file that only its owner can read.
+//! Keys, of pseudonyms and of the control plane: files that only their owner can read.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
@@ -43,13 +43,22 @@ pub(crate) enum LoadKeyError {
     },
 }
 
-/// Loads the key, creating a random one with mode 0600 if the file does not exist.
+/// Loads the key of pseudonyms, creating a random one with mode 0600 if the file does not exist.
 ///
 /// Returns the key, and the path if it was created just now.
 pub(crate) fn load_or_create(path: Option<&Path>) -> Result<(Key, Option<PathBuf>), LoadKeyError> {
+    let (bytes, created) = load_or_create_bytes(path, "key")?;
+    Ok((Key::from_bytes(bytes), created))
+}
+
+/// The same for any key; `name` is the one of its default file.
+pub(crate) fn load_or_create_bytes(
+    path: Option<&Path>,
+    name: &str,
+) -> Result<([u8; 32], Option<PathBuf>), LoadKeyError> {
     let path = match path {
         Some(path) => path.to_owned(),
-        None => default_path()?,
+        None => default_path(name)?,
     };
     let access = |source| LoadKeyError::Access { path: path.clone(), source };
     match fs::metadata(&path) {
@@ -62,12 +71,12 @@ pub(crate) fn load_or_create(path: Option<&Path>) -> Result<(Key, Option<PathBuf
             let bytes = parse_hex(text.trim());
             let found = text.trim().chars().count();
             let bytes = bytes.ok_or(LoadKeyError::Form { path, found })?;
-            Ok((Key::from_bytes(bytes), None))
+            Ok((bytes, None))
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let bytes = random_bytes().map_err(access)?;
             create(&path, &bytes).map_err(access)?;
-            Ok((Key::from_bytes(bytes), Some(path)))
+            Ok((bytes, Some(path)))
         }
         Err(source) => Err(access(source)),
     }
@@ -79,12 +88,12 @@ pub(crate) fn ephemeral() -> Result<Key, LoadKeyError> {
     random_bytes().map(Key::from_bytes).map_err(|source| LoadKeyError::Access { path, source })
 }
 
-fn default_path() -> Result<PathBuf, LoadKeyError> {
+fn default_path(name: &str) -> Result<PathBuf, LoadKeyError> {
     let config = std::env::var_os("XDG_CONFIG_HOME")
         .filter(|value| !value.is_empty())
         .map(PathBuf::from)
         .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".config")));
-    Ok(config.ok_or(LoadKeyError::NoHome)?.join("prophecy").join("key"))
+    Ok(config.ok_or(LoadKeyError::NoHome)?.join("prophecy").join(name))
 }
 
 fn create(path: &Path, bytes: &[u8; 32]) -> io::Result<()> {

@@ -157,6 +157,30 @@ pub(crate) fn logs(app: Arc<App>, actor: Actor, rollout_id: String, after: u64) 
     Body::new(Stream(receiver))
 }
 
+/// Streams a line whenever a rollout has changed, until it has ended: the page that shows it asks again.
+pub(crate) fn changes(app: Arc<App>, rollout_id: String) -> Body {
+    let (sender, receiver) = mpsc::channel(4);
+    tokio::spawn(async move {
+        let (mut told, mut quiet) = (None, 0_u32);
+        while !app.is_ending() {
+            let Ok(rollout) = app.store.get_rollout(&rollout_id).await else { return };
+            // Every so often, since a comparison goes on within one revision.
+            let due = quiet >= 8;
+            if told != Some(rollout.revision) || due {
+                told = Some(rollout.revision);
+                quiet = 0;
+                let line = Bytes::from(format!("data: {}\n\n", rollout.revision));
+                if sender.send(line).await.is_err() || rollout.ended_at.is_some() {
+                    return;
+                }
+            }
+            quiet += 1;
+            app.nap(POLL).await;
+        }
+    });
+    Body::new(Stream(receiver))
+}
+
 /// Returns whether an actor may see an event: what tells of no place is for those who see all.
 pub(crate) fn visible(actor: &Actor, data: &Value) -> bool {
     place(data).map_or_else(

@@ -150,6 +150,23 @@ impl App {
         self.mutate(rule, &call, request_id).await
     }
 
+    /// Carries out a change that a page asks for, by the rule that holds for the API.
+    pub(crate) async fn act(
+        self: Arc<Self>,
+        rule: &'static Rule,
+        call: &Call,
+        request_id: &str,
+    ) -> Result<Reply, Problem> {
+        let actor = call.actor()?;
+        self.by_token
+            .take(&actor.token_id, Instant::now())
+            .map_err(|seconds| too_many("too many requests with this token", seconds))?;
+        if !permits(rule.need, Some(actor.role), actor.scope.is_everywhere()) {
+            return Err(Problem::forbidden("the token's role or scope does not allow this"));
+        }
+        self.mutate(rule, call, request_id).await
+    }
+
     /// Finds out who asks and whether they may.
     async fn authorize(
         &self,

@@ -9,12 +9,14 @@
 pub mod cloud_event;
 pub mod control;
 pub mod dashboard;
+pub mod local;
 pub mod openapi;
 pub mod policy;
 pub mod problem;
 pub mod server;
 pub mod signature;
 pub mod token;
+pub mod trials;
 
 mod api;
 mod call;
@@ -23,6 +25,7 @@ mod feed;
 mod gateway;
 mod limiter;
 mod meter;
+mod pages;
 mod service;
 mod view;
 

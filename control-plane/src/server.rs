@@ -23,6 +23,7 @@ use crate::feed;
 use crate::gateway::{App, Peer, secure};
 use crate::limiter::{Limiter, Rate};
 use crate::meter::Meter;
+use crate::pages;
 use crate::policy::RULES;
 use crate::problem::Problem;
 use crate::service::delivery;
@@ -158,7 +159,12 @@ impl Server {
         let tasks = vec![
             tokio::spawn(feed::watch_store(Arc::clone(&app), newest)),
             tokio::spawn(delivery::run(Arc::clone(&app))),
-            tokio::spawn(accept(listener, router(&app), app.limits.connections, ending)),
+            tokio::spawn(accept(
+                listener,
+                router(&app).merge(pages::router(&app)),
+                app.limits.connections,
+                ending,
+            )),
         ];
         Ok(Self { address, end, tasks })
     }

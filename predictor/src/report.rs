@@ -341,6 +341,20 @@ impl Metric {
             Self::Memory => "memory",
         }
     }
+
+    /// Returns the metric of the end of a claim's name.
+    pub fn of_slug(slug: &str) -> Option<Self> {
+        let all = [
+            Self::LatencyMean,
+            Self::LatencyP50,
+            Self::LatencyP95,
+            Self::LatencyP99,
+            Self::ErrorRate,
+            Self::ClientErrorRate,
+            Self::Memory,
+        ];
+        all.into_iter().find(|metric| metric.slug() == slug)
+    }
 }
 
 // === impl Claim ===

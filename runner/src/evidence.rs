@@ -1,4 +1,4 @@
-//! What clients met during a rollout, kept beside its journal.
+//! What clients met during a rollout and what was said of it, kept beside its journal.
 
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
@@ -7,7 +7,32 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::judge::Judgement;
 use crate::slice::Slice;
+
+/// What was said at one moment: a line of `judgements.ndjson`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Look {
+    /// When, in nanoseconds since 1970 (UTC).
+    pub at: i64,
+    /// The step.
+    pub stage: u32,
+    /// What was said.
+    pub judgement: Judgement,
+}
+
+/// Keeps what was said; a full disk costs the record and not the rollout.
+pub(crate) fn looked(folder: &Path, look: &Look) {
+    let mut text = serde_json::to_string(look).expect("plain data");
+    text.push('\n');
+    append(&folder.join("judgements.ndjson"), &text);
+}
+
+/// Returns what was said, the oldest first; a line that a crash cut short is left out.
+pub fn looks(folder: &Path) -> Vec<Look> {
+    let text = fs::read_to_string(folder.join("judgements.ndjson")).unwrap_or_default();
+    text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+}
 
 /// A line of the file.
 #[derive(Debug, Serialize, Deserialize)]
@@ -31,7 +56,11 @@ pub(crate) fn keep(folder: &Path, from: u64, slices: &BTreeMap<String, Vec<Slice
     if text.is_empty() {
         return;
     }
-    let opened = OpenOptions::new().create(true).append(true).open(folder.join("slices.ndjson"));
+    append(&folder.join("slices.ndjson"), &text);
+}
+
+fn append(path: &Path, text: &str) {
+    let opened = OpenOptions::new().create(true).append(true).open(path);
     drop(opened.and_then(|mut file| file.write_all(text.as_bytes())));
 }
 

@@ -72,6 +72,9 @@ pub struct Check {
     pub values: [Option<f64>; 2],
     /// Where the candidate's true value lies, whenever one looks, where that can be said.
     pub interval: Option<[f64; 2]>,
+    /// What the candidate must not exceed, where that is a number.
+    #[serde(default)]
+    pub bound: Option<f64>,
     /// The unit of the values.
     pub unit: String,
     /// Why, in a sentence.
@@ -220,6 +223,7 @@ impl Judge {
             needed: true,
             values,
             interval: (requests[1] > 0).then_some(candidate),
+            bound: None,
             unit: "share".to_owned(),
             words,
         }

@@ -33,7 +33,8 @@ pub fn records(folder: &EnvironmentFolder) -> Result<TrialRecords, EnvironmentEr
     Ok(records)
 }
 
-fn record(path: &Path) -> Option<(Deployment, Vec<TrialClaim>)> {
+/// Returns the record of one rollout, by its folder; nothing if it had no forecast or has no outcome.
+pub fn record(path: &Path) -> Option<(Deployment, Vec<TrialClaim>)> {
     let plan: Plan = serde_json::from_slice(&fs::read(path.join("plan.json")).ok()?).ok()?;
     let report = Report::from_json(&fs::read_to_string(path.join("report.json")).ok()?).ok()?;
     let outcome = outcome::read(path)?;

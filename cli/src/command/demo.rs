@@ -99,7 +99,7 @@ pub(crate) fn run(arguments: &DemoArguments, printer: &Printer) -> Result<ExitCo
         Demonstration { schema: "prophecy.demo/1", seed: arguments.seed, deployments };
     printer.data(&human, &demonstration);
     printer.say(&format!(
-        "the pages: `{0}/report-…/report.html`, `{0}/accuracy.html`",
+        "the pages: `{0}/report-…/report.html`, `{0}/accuracy.html`; as a dashboard: `prophecy serve --store sqlite:{0}/prophecy.db --environment {0}/environment`",
         arguments.out.display()
     ));
     Ok(if agree { ExitCode::Done } else { ExitCode::No })

@@ -291,7 +291,7 @@ fn find(name: &RolloutName) -> Result<(EnvironmentFolder, String), Failure> {
 
 fn request(arguments: &RolloutArguments) -> Result<Request, Failure> {
     let mut settings =
-        arguments.settings.as_deref().map_or_else(|| Ok(Settings::default()), read)?;
+        arguments.settings.as_deref().map_or_else(|| Ok(Settings::default()), read_settings)?;
     if let Some(observe) = arguments.observe {
         settings.observe = observe;
     }
@@ -321,7 +321,8 @@ fn request(arguments: &RolloutArguments) -> Result<Request, Failure> {
     })
 }
 
-fn read(path: &Path) -> Result<Settings, Failure> {
+/// Reads `rollout.yaml`.
+pub(crate) fn read_settings(path: &Path) -> Result<Settings, Failure> {
     let attempt = format!("cannot use settings `{}`", path.display());
     let text = std::fs::read_to_string(path)
         .map_err(|error| Failure::of(ExitCode::Environment, &error).during(&attempt))?;

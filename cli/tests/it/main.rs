@@ -6,5 +6,6 @@ mod production;
 mod prophecy;
 mod report;
 mod rollout;
+mod serve;
 mod simulate;
 mod third_party;

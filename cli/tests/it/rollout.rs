@@ -70,14 +70,14 @@ analysis: { errors: 10%, latency: 100%, minimum_requests: 50, undecided: roll_ba
 
 /// An environment whose processes end with the test.
 #[derive(Debug)]
-struct Site {
+pub(crate) struct Site {
     folder: tempfile::TempDir,
-    listen: SocketAddr,
+    pub(crate) listen: SocketAddr,
 }
 
 impl Site {
     /// Writes the builds, and deploys the first.
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let write =
             |name: &str, text: &str| fs::write(folder.path().join(name), text).expect("written");
@@ -97,14 +97,25 @@ impl Site {
             );
             write(&format!("{name}.yaml"), &text);
         }
-        let site = Self { listen: free_address(), folder };
-        let listen = site.listen.to_string();
-        let first = site.rollout("system", &["--listen", &listen, "--soak", "0s"]);
+        let mut site = Self { listen: free_address(), folder };
+        let mut first = site.first();
+        // Something else on the machine may have taken the port meanwhile.
+        for _ in 0..2 {
+            if first.code != 0 && (first.stderr.clone() + &first.stdout).contains("ddress") {
+                site.listen = free_address();
+                first = site.first();
+            }
+        }
         assert_eq!(first.code, 0, "{}{}", first.stdout, first.stderr);
         site
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    fn first(&self) -> Finished {
+        let listen = self.listen.to_string();
+        self.rollout("system", &["--listen", &listen, "--soak", "0s"])
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
@@ -135,6 +146,13 @@ impl Site {
         all.extend(words);
         all.extend(["--environment", &environment]);
         run(&all)
+    }
+
+    /// The plan of bringing a build in, as JSON.
+    pub(crate) fn plan_of(&self, build: &str) -> String {
+        let mut words = self.arguments(build, &["--format", "json"]);
+        "plan".clone_into(&mut words[1]);
+        run(&words).stdout
     }
 
     /// Who answers clients now.
@@ -177,7 +195,7 @@ impl Drop for Site {
 
 /// Clients that go on asking, and count what is not a whole answer.
 #[derive(Debug)]
-struct Load {
+pub(crate) struct Load {
     stop: Arc<AtomicBool>,
     asked: Arc<AtomicU64>,
     lost: Arc<Mutex<Vec<String>>>,
@@ -185,7 +203,7 @@ struct Load {
 }
 
 impl Load {
-    fn start(address: SocketAddr) -> Self {
+    pub(crate) fn start(address: SocketAddr) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let asked = Arc::new(AtomicU64::new(0));
         let lost = Arc::new(Mutex::new(Vec::new()));
@@ -203,7 +221,7 @@ impl Load {
     }
 
     /// Ends the load: requests asked, and those that were lost.
-    fn end(self) -> (u64, Vec<String>) {
+    pub(crate) fn end(self) -> (u64, Vec<String>) {
         self.stop.store(true, Ordering::Relaxed);
         for client in self.clients {
             client.join().expect("no panic");

@@ -53,8 +53,7 @@ pub(super) fn checks(into: &mut Markup, context: &Context, checks: &[Check]) {
         section.leaf(
             "p",
             &[("class", "lead")],
-            "Solid: canary; dashed grey: baseline, each with its confidence \
-                sequence; dashed red: the bound.",
+            "Solid: canary, with its confidence sequence; dashed grey: baseline; dashed red: the bound.",
         );
         section.element("div", &[("class", "figures")], |figures| {
             for check in checks {
@@ -82,6 +81,9 @@ fn latest(check: &Check) -> String {
 
 fn interval(check: &Check, look: &Look) -> String {
     let spread = (look.hi - look.lo) / 2.0;
+    if spread <= 0.0 {
+        return format!("{} {}", words::rounded(look.value, look.value / 100.0), check.unit);
+    }
     let number = |value| words::rounded(value, spread);
     format!("{} {} ({} to {})", number(look.value), check.unit, number(look.lo), number(look.hi))
 }
@@ -98,7 +100,9 @@ fn picture(check: &Check, words: &str) -> Markup {
     for tick in 0..=4 {
         let share = f64::from(tick) / 4.0;
         plane.row(top * share, &words::rounded(top * share, top / 20.0));
-        plane.column(last * share, &format!("{:.0} min", last * share));
+        let at = last * share;
+        let words = if last < 4.0 { format!("{:.0} s", 60.0 * at) } else { format!("{at:.0} min") };
+        plane.column(at, &words);
     }
     for (class, looks) in [("before", &check.baseline), ("after", &check.canary)] {
         let band: Vec<_> = looks.iter().map(|it| (minutes(it.at, first), it.lo, it.hi)).collect();

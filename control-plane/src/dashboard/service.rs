@@ -17,8 +17,8 @@ pub struct Profile {
     pub deployments: u64,
     /// The share of them that had to be taken back or broke a promise, with its 95 % interval.
     pub failure_rate: Estimate,
-    /// The mean forecast risk.
-    pub mean_risk: f64,
+    /// The mean forecast risk of changes of it, if there was a forecast.
+    pub mean_risk: Option<f64>,
     /// How true claims about it were.
     pub accuracy: Group,
     /// The claims most often broken: in words, and how often.
@@ -73,7 +73,7 @@ fn overview(profile: &Profile) -> Vec<Markup> {
         Markup::of(&profile.service),
         Markup::of(&profile.deployments.to_string()),
         Markup::of(&words),
-        Markup::of(&words::percent(profile.mean_risk)),
+        Markup::of(&profile.mean_risk.map_or("–".to_owned(), words::percent)),
         Markup::of(&profile.accuracy.count.to_string()),
         panel::estimate(profile.accuracy.brier),
         panel::estimate(profile.accuracy.bias),

@@ -37,23 +37,13 @@ pub(crate) async fn register(
     }
     actor.reach(&report.system, &registration.environment)?;
     let id = new_id(now);
+    let expires_at = now.plus_nanos(registration.expires_in_seconds.saturating_mul(SECOND));
     let prediction = Prediction {
-        created_at: now,
-        system: report.system.clone(),
-        environment: registration.environment.clone(),
-        baseline_digest: report.inputs.baseline.clone(),
-        candidate_digest: report.inputs.candidate.clone(),
-        report_digest: blake3::hash(report_json.as_bytes()).to_hex().to_string(),
-        verdict: verdict(&report).to_owned(),
-        risk: report.risk.probability.get(),
-        risk_lo: report.risk.interval.lo(),
-        risk_hi: report.risk.interval.hi(),
         window_seconds: registration.window_seconds,
-        revoked_at: None,
-        expires_at: Some(now.plus_nanos(registration.expires_in_seconds.saturating_mul(SECOND))),
-        id: id.clone(),
+        expires_at: Some(expires_at),
+        ..record(&id, &report, report_json, &registration.environment, now)
     };
-    let claims = report.claims.iter().map(|claim| stored(&id, claim)).collect();
+    let claims = claims(&id, &report);
     let new = NewPrediction {
         prediction: prediction.clone(),
         claims,
@@ -106,6 +96,37 @@ pub(crate) async fn tell(
         app.store.insert_event(&event).await?;
     }
     Ok(())
+}
+
+/// Returns the record of a report's prediction.
+pub(crate) fn record(
+    id: &str,
+    report: &Report,
+    report_json: &str,
+    environment: &str,
+    at: Timestamp,
+) -> Prediction {
+    Prediction {
+        id: id.to_owned(),
+        created_at: at,
+        system: report.system.clone(),
+        environment: environment.to_owned(),
+        baseline_digest: report.inputs.baseline.clone(),
+        candidate_digest: report.inputs.candidate.clone(),
+        report_digest: blake3::hash(report_json.as_bytes()).to_hex().to_string(),
+        verdict: verdict(report).to_owned(),
+        risk: report.risk.probability.get(),
+        risk_lo: report.risk.interval.lo(),
+        risk_hi: report.risk.interval.hi(),
+        window_seconds: 0,
+        revoked_at: None,
+        expires_at: None,
+    }
+}
+
+/// Returns the records of a report's claims.
+pub(crate) fn claims(prediction_id: &str, report: &Report) -> Vec<Claim> {
+    report.claims.iter().map(|claim| stored(prediction_id, claim)).collect()
 }
 
 fn verdict(report: &Report) -> &'static str {

@@ -10,8 +10,9 @@ use super::forward::{by, said};
 use super::{Executor, Next};
 use crate::control::Verb;
 use crate::evidence;
+use crate::evidence::Look;
 use crate::hook::HookKind;
-use crate::judge::{Judge, JudgeOptions, Judgement};
+use crate::judge::{Finding, Judge, JudgeOptions, Judgement};
 use crate::machine::State;
 use crate::settings::Undecided;
 use crate::slice::Slice;
@@ -19,6 +20,9 @@ use crate::strategy::Weight;
 
 /// How often is looked.
 const LOOK: Duration = Duration::from_millis(500);
+
+/// What is said is kept this often at least, and when it changes.
+const KEEP: Duration = Duration::from_secs(2);
 
 /// How long a router gets for its answer.
 const ANSWER: Duration = Duration::from_secs(2);
@@ -32,6 +36,8 @@ struct Watch {
     candidate: String,
     /// The group that it is compared with, if with any.
     control: Option<String>,
+    /// What was kept last, and when.
+    kept: Option<(Instant, Finding)>,
 }
 
 // === impl Executor ===
@@ -53,7 +59,7 @@ impl Executor {
             sleep(LOOK).await;
             self.look(&mut watch).await;
             let judgement = watch.judge.judgement();
-            self.site.observer.judged(&self.plan, stage, &judgement);
+            self.judged(&mut watch, stage, &judgement);
             if let Some(reason) = judgement.failure() {
                 return Next::give_up_for(reason, json!({ "judgement": judgement }));
             }
@@ -142,7 +148,7 @@ impl Executor {
                 sleep(LOOK).await;
                 self.look(&mut watch).await;
                 let judgement = watch.judge.judgement();
-                self.site.observer.judged(&self.plan, self.plan.stages.len() as u32, &judgement);
+                self.judged(&mut watch, self.plan.stages.len() as u32, &judgement);
                 if let Some(reason) = judgement.failure() {
                     return Next::give_up_for(reason, json!({ "judgement": judgement }));
                 }
@@ -158,6 +164,21 @@ impl Executor {
             next: since + 1,
             candidate: self.plan.candidate_group(),
             control,
+            kept: None,
+        }
+    }
+
+    /// Tells what is said, and keeps it.
+    fn judged(&self, watch: &mut Watch, stage: u32, judgement: &Judgement) {
+        self.site.observer.judged(&self.plan, stage, judgement);
+        let due = watch
+            .kept
+            .is_none_or(|(at, finding)| finding != judgement.finding || at.elapsed() >= KEEP);
+        if due {
+            watch.kept = Some((Instant::now(), judgement.finding));
+            let at = (self.site.clock)().0;
+            let look = Look { at, stage, judgement: judgement.clone() };
+            evidence::looked(&self.site.folder.rollout(&self.plan.id), &look);
         }
     }
 

@@ -105,7 +105,8 @@ impl Latency {
             dry_run: false,
             needed: true,
             values,
-            interval: None,
+            interval: bounds::quantile(candidate, level, miss).map(|ends| ends.map(|it| it / 1e6)),
+            bound: None,
             unit: "ms".to_owned(),
             words,
         }

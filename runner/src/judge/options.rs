@@ -102,6 +102,7 @@ impl Bound {
             needed: false,
             values,
             interval: None,
+            bound: Some(self.value),
             unit: self.metric.unit().to_owned(),
             words,
         }
@@ -172,6 +173,8 @@ impl Bound {
             self.value,
             self.metric.words()
         );
-        self.check(finding, values, words)
+        let interval = bounds::quantile(&candidate.latency, level, alpha);
+        let interval = interval.map(|ends| ends.map(|it| it / 1e6));
+        Check { interval, ..self.check(finding, values, words) }
     }
 }

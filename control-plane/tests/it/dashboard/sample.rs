@@ -294,7 +294,7 @@ pub(crate) fn pages(name: &str) -> Vec<(&'static str, String)> {
                 lo: Some(0.05),
                 hi: Some(0.25),
             },
-            mean_risk: 0.21,
+            mean_risk: Some(0.21),
             accuracy: group.clone(),
             broken: vec![(format!("p95 latency of {name}"), 6)],
             rollouts: rows.clone(),

@@ -1,0 +1,267 @@
+//! `prophecy serve` over an environment in which something really happens.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::prophecy::{Running, command, machine, run};
+use crate::rollout::{Load, Site};
+
+/// A server that does not outlive the test.
+#[derive(Debug)]
+struct Served {
+    running: Running,
+    address: SocketAddr,
+    token: Option<String>,
+}
+
+/// An answer.
+#[derive(Debug)]
+struct Answer {
+    status: u16,
+    head: String,
+    body: String,
+}
+
+impl Served {
+    fn start(folder: &Path, more: &[&str]) -> Self {
+        let store = format!("sqlite:{}", folder.join("store.db").display());
+        let key = folder.join("serve-key").display().to_string();
+        let mut words = vec!["serve", "--store", &store, "--key", &key, "--listen", "127.0.0.1:0"];
+        words.extend(more);
+        let mut command = command(&words);
+        let mut child =
+            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+        let stdout = BufReader::new(child.stdout.take().expect("piped"));
+        let stderr = BufReader::new(child.stderr.take().expect("piped"));
+        let line = stdout.lines().next().expect("a line").expect("UTF-8");
+        let address = line.rsplit("//").next().expect("an address").parse().expect("an address");
+        let running = Running(child);
+        // Whatever it had to say was said before it listened.
+        let mut token = None;
+        if !folder.join("token").exists() {
+            for line in stderr.lines().map_while(Result::ok) {
+                if let Some((_, text)) = line.split_once("role admin): ") {
+                    token = Some(text.to_owned());
+                    fs::write(folder.join("token"), text).expect("written");
+                    break;
+                }
+            }
+        }
+        Self { running, address, token }
+    }
+
+    fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+        let mut stream = TcpStream::connect(self.address).expect("it listens");
+        let mut text = format!("{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n");
+        for (name, value) in headers {
+            text.push_str(&format!("{name}: {value}\r\n"));
+        }
+        text.push_str(&format!("content-length: {}\r\n\r\n{body}", body.len()));
+        stream.write_all(text.as_bytes()).expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("answered");
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+        let status = head.split(' ').nth(1).and_then(|it| it.parse().ok()).expect("a status");
+        Answer { status, head: head.to_owned(), body: body.to_owned() }
+    }
+
+    fn call(&self, method: &str, path: &str, token: &str, body: &Value) -> (u16, Value) {
+        let bearer = format!("Bearer {token}");
+        let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
+        let text = if body.is_null() { String::new() } else { body.to_string() };
+        let answer = self.ask(method, path, &headers, &text);
+        (answer.status, serde_json::from_str(&answer.body).unwrap_or(Value::Null))
+    }
+
+    /// Waits until a rollout is in a state.
+    fn wait_for(&self, id: &str, state: &str, token: &str) -> Value {
+        let until = Instant::now() + Duration::from_mins(1);
+        loop {
+            let (_, rollout) =
+                self.call("GET", &format!("/api/v1/rollouts/{id}"), token, &Value::Null);
+            if rollout["state"] == state {
+                return rollout;
+            }
+            assert!(Instant::now() < until, "never {state}: {rollout}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn stop(self) {
+        let pid = self.running.0.id().to_string();
+        let told = std::process::Command::new("kill").args(["-TERM", &pid]).status();
+        assert!(told.expect("kill runs").success());
+        assert_eq!(self.running.wait(Duration::from_secs(20)).code, 0);
+    }
+}
+
+fn session(head: &str) -> String {
+    let line = head.lines().find(|line| line.to_ascii_lowercase().starts_with("set-cookie:"));
+    let value = line.expect("a cookie").split_once(':').expect("a value").1.trim();
+    assert!(value.contains("HttpOnly") && value.contains("SameSite=Strict"), "{value}");
+    value.split(';').next().expect("a pair").to_owned()
+}
+
+fn field<'a>(page: &'a str, name: &str) -> &'a str {
+    let at = page.find(&format!("name=\"{name}\" value=\"")).expect("the field");
+    let rest = &page[at + format!("name=\"{name}\" value=\"").len()..];
+    rest.split('"').next().expect("a value")
+}
+
+fn digest(site: &Site, build: &str) -> String {
+    let plan = site.plan_of(build);
+    let plan: Value = serde_json::from_str(&plan).expect("a plan");
+    plan["candidate"]["digest"].as_str().expect("a digest").to_owned()
+}
+
+#[test]
+fn begins_steers_and_shows_rollouts() {
+    let _machine = machine();
+    let site = Site::start();
+    let load = Load::start(site.listen);
+    let folder = site.path("served");
+    fs::create_dir(&folder).expect("made");
+    let environment = site.path("env").display().to_string();
+    let manifests = site.path(".").display().to_string();
+    let settings = site.path("settings.yaml").display().to_string();
+    let words = ["--environment", &environment, "--manifests", &manifests, "--settings", &settings];
+    let served = Served::start(&folder, &words);
+    let token = served.token.clone().expect("the first start makes a token");
+
+    // The first deployment was copied, with its steps and its events.
+    let (status, list) = served.call("GET", "/api/v1/rollouts", &token, &Value::Null);
+    assert_eq!(status, 200);
+    assert_eq!(list["items"][0]["state"], "succeeded", "{list}");
+
+    let asked = |manifest: &str, digest: &str| {
+        json!({
+            "system": "pair", "environment": "production", "candidate_digest": digest,
+            "strategy": "canary", "plan": { "manifest": manifest, "steps": ["50%"], "observe": "60s" },
+        })
+    };
+    let good = digest(&site, "good");
+    for (manifest, digest) in
+        [("good.yaml", "0000"), ("../good.yaml", &good), ("/etc/passwd", &good), ("no.yaml", &good)]
+    {
+        let (status, problem) =
+            served.call("POST", "/api/v1/rollouts", &token, &asked(manifest, digest));
+        assert_eq!(status, 422, "{manifest}: {problem}");
+    }
+    let (status, begun) =
+        served.call("POST", "/api/v1/rollouts", &token, &asked("good.yaml", &good));
+    assert_eq!(status, 201, "{begun}");
+    let id = begun["id"].as_str().expect("an id").to_owned();
+    let observed = served.wait_for(&id, "observing", &token);
+    assert_eq!(observed["weight"], 50_000);
+
+    // Through the page: the form names what was seen, and is ours.
+    let login = format!("token={token}");
+    let entered = served.ask("POST", "/login", &[], &login);
+    assert_eq!(entered.status, 303, "{}", entered.head);
+    let cookie = session(&entered.head);
+    let until = Instant::now() + Duration::from_secs(30);
+    let page = loop {
+        let page = served.ask("GET", &format!("/rollouts/{id}"), &[("cookie", &cookie)], "").body;
+        if page.contains("latency/p50") {
+            break page;
+        }
+        assert!(Instant::now() < until, "{page}");
+        std::thread::sleep(Duration::from_millis(200));
+    };
+    assert!(page.contains("Abort and go back"), "{page}");
+    let (csrf, revision) = (field(&page, "csrf"), field(&page, "revision"));
+    let path = format!("/rollouts/{id}/abort");
+    let forged = served.ask("POST", &path, &[("cookie", &cookie)], &format!("revision={revision}"));
+    assert_eq!(forged.status, 403);
+    let form = format!("csrf={csrf}&revision={revision}");
+    let sent = served.ask("POST", &path, &[("cookie", &cookie)], &form);
+    assert_eq!(sent.status, 303, "{}{}", sent.head, sent.body);
+    let ended = served.wait_for(&id, "rolled_back", &token);
+    assert_eq!(ended["public_status"], "rolled_back");
+    let (asked, lost) = load.end();
+    assert!(asked > 200 && lost.is_empty(), "{asked}: {lost:?}");
+
+    let (_, events) = served.call("GET", "/api/v1/events?limit=100", &token, &Value::Null);
+    let text = events.to_string();
+    for name in ["started", "step_progress", "aborted", "rolled_back", "succeeded"] {
+        assert!(text.contains(&format!("prophecy.deployment.{name}.v1")), "{name}: {text}");
+    }
+    let (_, audit) = served.call("GET", "/api/v1/audit", &token, &Value::Null);
+    assert!(audit.to_string().contains("rollout.abort"), "{audit}");
+
+    // Another start copies nothing twice, and shows no token.
+    served.stop();
+    let served = Served::start(&folder, &words);
+    assert_eq!(served.token, None);
+    let again = served.wait_for(&id, "rolled_back", &token);
+    assert_eq!(again["revision"], ended["revision"]);
+    let (_, repeated) = served.call("GET", "/api/v1/events?limit=100", &token, &Value::Null);
+    assert_eq!(
+        repeated["items"].as_array().map(Vec::len),
+        events["items"].as_array().map(Vec::len)
+    );
+    served.stop();
+}
+
+#[test]
+fn tells_who_may_look() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let served = Served::start(folder.path(), &[]);
+    let token = served.token.clone().expect("the first start makes a token");
+    for path in ["/", "/predictions", "/rollouts", "/services", "/audit"] {
+        let answer = served.ask("GET", path, &[], "");
+        assert_eq!(answer.status, 303, "{path}");
+        assert!(answer.head.contains("location: /login"), "{}", answer.head);
+    }
+    let wrong = served.ask("POST", "/login", &[], "token=prophecy_no_no");
+    assert_eq!(wrong.status, 401);
+    let store = format!("sqlite:{}", folder.path().join("store.db").display());
+    let made = run(&["store", "token", "eve", "--role", "viewer", "--store", &store]);
+    assert_eq!(made.code, 0, "{}", made.stderr);
+    for (token, audit, nav) in [(token.trim(), 200, true), (made.stdout.trim(), 403, false)] {
+        let entered = served.ask("POST", "/login", &[], &format!("token={token}"));
+        let cookie = session(&entered.head);
+        assert!(!cookie.contains(token), "the cookie holds the token");
+        let cookie = [("cookie", cookie.as_str())];
+        let page = served.ask("GET", "/", &cookie, "");
+        assert_eq!(page.status, 200);
+        assert!(page.head.contains("default-src 'none'"), "{}", page.head);
+        assert_eq!(page.body.contains("href=\"/audit\""), nav);
+        assert_eq!(served.ask("GET", "/audit", &cookie, "").status, audit);
+        assert_eq!(served.ask("GET", "/rollouts/none", &cookie, "").status, 404);
+        let out = format!("csrf={}", field(&page.body, "csrf"));
+        assert_eq!(served.ask("POST", "/logout", &cookie, &out).status, 303);
+        assert_eq!(served.ask("GET", "/", &cookie, "").status, 303, "the session is over");
+    }
+    served.stop();
+}
+
+#[test]
+fn keeps_a_store() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let url = |name: &str| format!("sqlite:{}", folder.path().join(name).display());
+    let (first, second) = (url("first.db"), url("second.db"));
+    let records = crate::prophecy::workspace().join("datasets/trials").display().to_string();
+    let imported = run(&["store", "import", &records, "--store", &first]);
+    assert_eq!(imported.code, 0, "{}", imported.stderr);
+    let again = run(&["store", "import", &records, "--store", &first]).stdout;
+    assert!(again.starts_with("0 predictions"), "{again}");
+    let backup = folder.path().join("backup").display().to_string();
+    assert_eq!(run(&["store", "backup", &backup, "--store", &first]).code, 0);
+    assert_eq!(run(&["store", "backup", &backup, "--store", &first]).code, 3, "it exists");
+    assert_eq!(run(&["store", "restore", &backup, "--store", &second]).code, 0);
+    let info = |url: &str| run(&["store", "info", "--store", url, "--format", "json"]).stdout;
+    assert_eq!(info(&first), info(&second));
+    assert_eq!(run(&["store", "restore", &backup, "--store", &second]).code, 2, "not empty");
+    let gone = run(&["store", "prune", "--records", "1s", "--store", &second]).stdout;
+    assert!(gone.contains("predictions") && !gone.contains(" 0 predictions"), "{gone}");
+    let bad = run(&["store", "info", "--store", "mysql://root:secret@host/db"]);
+    assert_eq!(bad.code, 2);
+    assert!(!bad.stderr.contains("secret"), "{}", bad.stderr);
+}
