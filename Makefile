@@ -2,7 +2,7 @@
 
 DEMO_OUT ?= prophecy-demo
 
-.PHONY: demo test lint trials engines oracles router
+.PHONY: demo test lint trials engines oracles router api
 
 demo:
 	@.ci/require 'the demo' gcc libc6-dev make
@@ -46,3 +46,10 @@ router:
 	@.ci/require 'the router' gcc libc6-dev make haproxy nginx-light wrk util-linux
 	cargo build --release --locked -p prophecy-cli
 	cd benches/router && cargo run --release --locked -- ../../target/release/prophecy
+
+# What the control plane answers per second on SQLite, and the first view of the dashboard with 10,000 predictions.
+api:
+	@.ci/require 'the benchmark of the API' gcc libc6-dev make curl wrk
+	cargo build --release --locked -p prophecy-cli
+	cargo build --release --locked -p prophecy-control-plane --example fill
+	benches/control-plane/run

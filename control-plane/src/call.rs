@@ -90,7 +90,8 @@ impl Call {
 
     /// Returns a number of the query.
     pub(crate) fn number(&self, name: &str) -> Result<Option<u64>, Problem> {
-        self.asked(name)
+        self.query
+            .get(name)
             .map(|text| {
                 text.parse().ok().filter(|number| i64::try_from(*number).is_ok()).ok_or_else(|| {
                     Problem::malformed(format!("`{name}` is not a whole number from 0"))

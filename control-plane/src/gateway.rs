@@ -27,6 +27,9 @@ use crate::server::Limits;
 use crate::token::{Presented, Scope, new_id};
 
 const KEY_HEADER: &str = "idempotency-key";
+/// The longest value of a query.
+const QUERY_CHARACTERS: usize = 128;
+
 /// A token's last use is written this often at most.
 const TOUCH: Duration = Duration::from_mins(1);
 
@@ -399,12 +402,20 @@ fn query(text: &str) -> Result<BTreeMap<String, String>, Problem> {
         if value.contains('\0') {
             return Err(Problem::malformed("the query holds a zero byte"));
         }
-        parsed.insert(name, value);
+        if value.chars().count() > QUERY_CHARACTERS {
+            let detail =
+                format!("a value of the query is longer than {QUERY_CHARACTERS} characters");
+            return Err(Problem::malformed(detail));
+        }
+        if parsed.insert(name, value).is_some() {
+            return Err(Problem::malformed("the query names a parameter twice"));
+        }
     }
     Ok(parsed)
 }
 
-fn decode(text: &str) -> Option<String> {
+/// Decodes a name or a value of a query or a form.
+pub(crate) fn decode(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
     while let Some(byte) = rest.next() {

@@ -265,3 +265,36 @@ fn keeps_a_store() {
     assert_eq!(bad.code, 2);
     assert!(!bad.stderr.contains("secret"), "{}", bad.stderr);
 }
+
+/// Requests that schemathesis draws from the served description, and whatever breaks it on purpose: no answer of
+/// the server's own fault, and every answer as described.
+#[test]
+fn withstands_a_fuzzer() {
+    let Some(python) = std::env::var_os("PROPHECY_PYTHON") else {
+        println!("skipped: PROPHECY_PYTHON names no Python with schemathesis");
+        return;
+    };
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let records = crate::prophecy::workspace().join("datasets/trials").display().to_string();
+    let store = format!("sqlite:{}", folder.path().join("store.db").display());
+    assert_eq!(run(&["store", "import", &records, "--store", &store]).code, 0);
+    let served = Served::start(folder.path(), &["--rate-limit", "100000"]);
+    let token = served.token.clone().expect("the first start makes a token");
+    let fuzzed = std::process::Command::new(Path::new(&python).with_file_name("schemathesis"))
+        .current_dir(folder.path())
+        .args(["run", &format!("http://{}/openapi.json", served.address)])
+        .args(["-H", &format!("Authorization: Bearer {token}")])
+        .args(["-c", "not_a_server_error,response_schema_conformance,status_code_conformance"])
+        .args([
+            "-c",
+            "content_type_conformance,response_headers_conformance,negative_data_rejection",
+        ])
+        .args(["--generation-with-security-parameters", "false", "--exclude-path-regex", "stream"])
+        .args(["-n", "12", "--seed", "1", "--generation-database", "none", "--no-color"])
+        .output()
+        .expect("schemathesis runs");
+    let told = String::from_utf8_lossy(&fuzzed.stdout);
+    assert!(fuzzed.status.success(), "{told}");
+    assert!(told.contains("Tested: 34"), "{told}");
+    served.stop();
+}

@@ -20,10 +20,15 @@ const SCORED: u32 = 100_000;
 pub(super) async fn list(app: &App, call: &Call) -> Result<Reply, Problem> {
     let actor = call.actor()?;
     let page = call.page()?;
+    let verdict = call.asked("verdict");
+    let known = ["go", "no_go", "not_enough_evidence"];
+    if verdict.as_deref().is_some_and(|verdict| !known.contains(&verdict)) {
+        return Err(Problem::malformed(format!("`verdict` is one of {}", known.join(", "))));
+    }
     let filter = PredictionFilter {
         system: call.asked("system"),
         environment: call.asked("environment"),
-        verdict: call.asked("verdict"),
+        verdict,
         ..PredictionFilter::default()
     };
     let found = app.store.list_predictions(&filter, &page).await?;
