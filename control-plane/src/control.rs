@@ -20,6 +20,9 @@ pub trait Rollouts: Send + Sync + Debug {
     /// Steers a rollout, if it still is as its steerer saw it.
     fn act(&self, act: Act) -> Pending<'_, Rollout>;
 
+    /// Hands a signed approval to whoever checks it.
+    fn approve(&self, rollout_id: String, signed: serde_json::Value) -> Pending<'_, ()>;
+
     /// Returns lines of a rollout's log after one, the oldest first.
     fn logs(&self, rollout_id: String, after: u64, limit: u32) -> Pending<'_, Vec<LogLine>>;
 }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prophecy_core::system::Span;
+use prophecy_runner::approval::{self, Approval};
 use prophecy_runner::begin::{self, BeginError, Request};
 use prophecy_runner::control;
 use prophecy_runner::environment::{EnvironmentError, EnvironmentFolder};
@@ -252,6 +253,19 @@ impl Rollouts for LocalRollouts {
 
     fn act(&self, act: Act) -> Pending<'_, Rollout> {
         Box::pin(self.steer(act))
+    }
+
+    fn approve(&self, rollout_id: String, signed: serde_json::Value) -> Pending<'_, ()> {
+        Box::pin(async move {
+            let (folder, id) = self.mirror.lock().await.find(&rollout_id).await?;
+            let approval: Approval = serde_json::from_value(signed)
+                .map_err(|_| ControlError::Plan("`signed` is no signed approval".to_owned()))?;
+            if approval.rollout != id {
+                return Err(ControlError::Plan("the approval is of another rollout".to_owned()));
+            }
+            approval::keep(&folder.rollout(&id), &approval)
+                .map_err(|error| ControlError::Unavailable(error.to_string()))
+        })
     }
 
     fn logs(&self, rollout_id: String, after: u64, limit: u32) -> Pending<'_, Vec<LogLine>> {

@@ -11,6 +11,7 @@
 //! decimal nanoseconds since 1970. Lengths keep fields from flowing into each other.
 
 mod error;
+mod folder;
 mod key;
 mod mark;
 mod quorum;
@@ -25,6 +26,7 @@ use prophecy_core::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use self::error::VerifyApprovalError;
+pub use self::folder::{keep, kept};
 pub use self::key::{KeyFileError, PrivateKey};
 pub use self::mark::{Lift, LiftMarkError, Mark, RejectMarks};
 pub use self::quorum::{Outcome, Tally, tally};

@@ -166,18 +166,18 @@ impl Site {
         text.rsplit("\r\n\r\n").next().unwrap_or_default().to_owned()
     }
 
-    fn newest(&self) -> PathBuf {
+    pub(crate) fn newest(&self) -> PathBuf {
         let folder = self.path("env/rollouts");
         let entries = fs::read_dir(folder).expect("there are rollouts");
         entries.map(|entry| entry.expect("readable").path()).max().expect("at least one")
     }
 
-    fn journal(&self) -> String {
+    pub(crate) fn journal(&self) -> String {
         fs::read_to_string(self.newest().join("journal.ndjson")).unwrap_or_default()
     }
 
     /// Waits until the newest rollout's journal has a state.
-    fn wait_for(&self, state: &str, limit: Duration) {
+    pub(crate) fn wait_for(&self, state: &str, limit: Duration) {
         let wanted = format!("\"state\":\"{state}\"");
         let until = Instant::now() + limit;
         while !self.journal().contains(&wanted) {
@@ -532,7 +532,7 @@ impl HookServer {
 
 impl Site {
     /// Rolls out all at once, with more settings.
-    fn at_once(&self, build: &str, settings: &str, more: &[&str]) -> Finished {
+    pub(crate) fn at_once(&self, build: &str, settings: &str, more: &[&str]) -> Finished {
         fs::write(self.path("settings.yaml"), format!("{SETTINGS}{settings}")).expect("written");
         let mut words = vec!["--strategy", "blue-green"];
         words.extend(more);

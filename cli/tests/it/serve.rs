@@ -7,6 +7,10 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use prophecy_core::Timestamp;
+use prophecy_runner::approval::{Judgement, PrivateKey, Statement};
+use prophecy_runner::executor::gate::STAGE;
+use prophecy_runner::plan::Plan;
 use serde_json::{Value, json};
 
 use crate::prophecy::{Running, command, machine, run};
@@ -296,5 +300,59 @@ fn withstands_a_fuzzer() {
     let told = String::from_utf8_lossy(&fuzzed.stdout);
     assert!(fuzzed.status.success(), "{told}");
     assert!(told.contains("Tested: 34"), "{told}");
+    served.stop();
+}
+
+#[test]
+fn a_signature_that_comes_through_the_api_lets_a_rollout_begin() {
+    let _machine = machine();
+    let site = Site::start();
+    let key = site.path("ada.key");
+    let made = run(&["rollout", "key", "--out", &key.display().to_string(), "--actor", "ada"]);
+    fs::write(site.path("ring.yaml"), &made.stdout).expect("written");
+    let settings =
+        format!("approvals: {{ required: 1, keys: {} }}\n", site.path("ring.yaml").display());
+    let waiting = site.at_once("good", &settings, &["--detach"]);
+    assert_eq!(waiting.code, 0, "{}", waiting.stderr);
+    site.wait_for("gated", Duration::from_secs(20));
+    let folder = site.path("served");
+    fs::create_dir(&folder).expect("made");
+    let environment = site.path("env").display().to_string();
+    let served = Served::start(&folder, &["--environment", &environment]);
+    let token = served.token.clone().expect("the first start makes a token");
+    let id = format!(
+        "{}.production",
+        site.newest().file_name().expect("a name").to_str().expect("UTF-8")
+    );
+    let rollout = served.wait_for(&id, "gated", &token);
+
+    let plan = fs::read_to_string(site.newest().join("plan.json")).expect("a plan");
+    let plan: Plan = serde_json::from_str(&plan).expect("a plan");
+    let private = PrivateKey::read_file(&key).expect("a key");
+    let statement = |plan_digest: String| Statement {
+        rollout: plan.id.clone(),
+        revision: rollout["revision"].as_u64().expect("a number"),
+        stage: STAGE.to_owned(),
+        decision: Judgement::Approve,
+        at: Timestamp(plan.created_at),
+        expires_at: Timestamp(plan.created_at + 3_600_000_000_000),
+        reason: String::new(),
+        plan_digest,
+        candidate_digest: plan.candidate.digest.clone(),
+    };
+    let path = format!("/api/v1/rollouts/{id}/approvals");
+    let body =
+        |signed: &Value| json!({ "stage": 0, "revision": rollout["revision"], "signed": signed });
+    let (status, problem) =
+        served.call("POST", &path, &token, &body(&json!({ "signature": "none" })));
+    assert_eq!(status, 422, "{problem}");
+    let signed = json!(statement(plan.digest()).sign("ada", &private));
+    let (status, approval) = served.call("POST", &path, &token, &body(&signed));
+    assert_eq!(status, 201, "{approval}");
+    site.wait_for("succeeded", Duration::from_mins(1));
+    assert!(site.journal().contains("approved by ada"), "{}", site.journal());
+    served.wait_for(&id, "succeeded", &token);
+    let (_, list) = served.call("GET", &path, &token, &Value::Null);
+    assert_eq!(list["items"].as_array().map(Vec::len), Some(1), "{list}");
     served.stop();
 }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use prophecy_core::Timestamp;
 use prophecy_predictor::Report;
 use prophecy_runner::State;
+use prophecy_runner::approval;
 use prophecy_runner::environment::EnvironmentFolder;
 use prophecy_runner::evidence;
 use prophecy_runner::journal::{self, Entry};
@@ -21,8 +22,8 @@ use prophecy_runner::plan::Plan;
 use prophecy_runner::record;
 use prophecy_runner::strategy::{Strategy, Weight};
 use prophecy_store::{
-    NewLogLine, NewPrediction, Outcome, OutcomeClaim, Page, Prediction, PredictionFilter,
-    PublicStatus, Rollout, Step, Store, StoreError, Verdict,
+    Approval, NewLogLine, NewPrediction, Outcome, OutcomeClaim, Page, Prediction, PredictionFilter,
+    PublicStatus, Rollout, Step, Store, StoreError, Verdict, sortable_id,
 };
 use serde_json::json;
 
@@ -134,6 +135,7 @@ impl Mirror {
             rollout = self.advance(&rollout, &found.plan, &entries, entry).await?;
         }
         self.copy_looks(found).await?;
+        self.copy_approvals(found).await?;
         if entries.last().is_some_and(|entry| entry.state.is_final())
             && self.settle(found, &rollout).await?
         {
@@ -251,6 +253,34 @@ impl Mirror {
                 })
                 .await?;
             self.looks.insert(found.store_id.clone(), index + 1);
+        }
+        Ok(())
+    }
+
+    /// Copies signed approvals; one that came through the API is there already.
+    async fn copy_approvals(&self, found: &Found) -> Result<(), StoreError> {
+        let kept = approval::kept(&found.path);
+        if kept.is_empty() {
+            return Ok(());
+        }
+        let known = self.store.list_approvals(&found.store_id).await?;
+        for one in kept {
+            if known.iter().any(|known| known.signed_json.contains(&one.signature)) {
+                continue;
+            }
+            let mut unique = [0; 10];
+            unique.copy_from_slice(&blake3::hash(one.signature.as_bytes()).as_bytes()[..10]);
+            self.store
+                .insert_approval(&Approval {
+                    id: sortable_id(one.at, unique),
+                    rollout_id: found.store_id.clone(),
+                    stage: 0,
+                    revision: one.revision,
+                    approver: one.actor.clone(),
+                    at: one.at,
+                    signed_json: serde_json::to_string(&one).expect("plain data"),
+                })
+                .await?;
         }
         Ok(())
     }

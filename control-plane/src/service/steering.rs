@@ -166,6 +166,10 @@ pub(crate) async fn approve(
         let detail = format!("the rollout is at stage {}; another was seen", rollout.stage);
         return Err(Problem::new(StatusCode::CONFLICT, "stale-stage", detail));
     }
+    // What is signed counts where the rollout is carried out; the rest is on record here.
+    if request.signed.contains_key("signature") {
+        app.rollouts.approve(rollout.id.clone(), Value::Object(request.signed.clone())).await?;
+    }
     let mut record = json!({
         "rollout_id": rollout.id, "stage": request.stage, "revision": request.revision,
         "candidate_digest": rollout.candidate_digest, "approver": actor.label(),

@@ -84,6 +84,10 @@ impl Rollouts for Fake {
         })
     }
 
+    fn approve(&self, _rollout_id: String, _signed: Value) -> Pending<'_, ()> {
+        Box::pin(async { Ok(()) })
+    }
+
     fn logs(&self, rollout_id: String, after: u64, limit: u32) -> Pending<'_, Vec<LogLine>> {
         Box::pin(async move { Ok(self.store.list_logs(&rollout_id, after, limit).await?) })
     }

@@ -9,7 +9,7 @@ use tokio::time::sleep;
 
 use super::{Executor, Next};
 use crate::abort::chain;
-use crate::approval::{Approval, Expected, KeyRing, Outcome, RejectMarks, SelfApproval, tally};
+use crate::approval::{self, Expected, KeyRing, Outcome, RejectMarks, SelfApproval, tally};
 use crate::hook::HookKind;
 use crate::instant;
 use crate::machine::State;
@@ -142,7 +142,7 @@ impl Executor {
         };
         let mut told = None;
         loop {
-            let records = self.signed();
+            let records = approval::kept(&self.site.folder.rollout(&self.plan.id));
             let now = (self.site.clock)();
             let marks = RejectMarks::default();
             let tally = tally(&records, &ring, &expected, &marks, approvals.required, now);
@@ -171,18 +171,6 @@ impl Executor {
             }
             sleep(LOOK).await;
         }
-    }
-
-    /// Returns the records that were put into the rollout's folder; what is none is left out.
-    fn signed(&self) -> Vec<Approval> {
-        let folder = self.site.folder.rollout(&self.plan.id).join("approvals");
-        let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
-        let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
-        let mut paths: Vec<_> =
-            paths.filter(|path| path.extension().is_some_and(|it| it == "json")).collect();
-        paths.sort();
-        let read = |path: std::path::PathBuf| serde_json::from_slice(&fs::read(path).ok()?).ok();
-        paths.into_iter().filter_map(read).collect()
     }
 }
 

@@ -1,11 +1,9 @@
 //! Signing a plan, or refusing it.
 
-use std::fs;
 use std::path::Path;
 
 use prophecy_core::Timestamp;
-use prophecy_datasets::write_whole;
-use prophecy_runner::approval::{Judgement, KeyRing, PrivateKey, PublicKey, Statement};
+use prophecy_runner::approval::{Judgement, KeyRing, PrivateKey, PublicKey, Statement, keep};
 use prophecy_runner::executor::gate::STAGE;
 use prophecy_runner::journal;
 
@@ -55,13 +53,9 @@ pub(super) fn sign(arguments: &ApproveArguments, printer: &Printer) -> Result<Ex
         candidate_digest: plan.candidate.digest,
     };
     let approval = statement.sign(&arguments.actor, &private);
-    let place = path.join("approvals");
-    let file = place.join(format!("{:020}-{}.json", at.0, private.id()));
-    let text = serde_json::to_vec_pretty(&approval).expect("plain data");
-    let written = fs::create_dir_all(&place).and_then(|()| write_whole(&file, &text));
-    written.map_err(|error| {
+    keep(&path, &approval).map_err(|error| {
         Failure::of(ExitCode::Environment, &error)
-            .during(format!("cannot write `{}`", file.display()))
+            .during(format!("cannot write into `{}`", path.display()))
     })?;
     let words = if arguments.reject { "refused" } else { "approved" };
     printer.data(
