@@ -25,6 +25,7 @@ use crate::policy::{Need, Operation, Rule, permits};
 use crate::problem::Problem;
 use crate::server::Limits;
 use crate::token::{Presented, Scope, new_id};
+use crate::trace::{Answered, Tracer};
 
 const KEY_HEADER: &str = "idempotency-key";
 /// The longest value of a query.
@@ -41,6 +42,7 @@ pub(crate) struct App {
     pub(crate) limits: Limits,
     pub(crate) key: [u8; 32],
     pub(crate) meter: Meter,
+    pub(crate) tracer: Tracer,
     pub(crate) newest: watch::Receiver<u64>,
     pub(crate) creating: tokio::sync::Mutex<()>,
     pub(crate) by_token: Limiter,
@@ -87,9 +89,10 @@ impl App {
         parameters: RawPathParams,
         request: Request<Body>,
     ) -> Response<Body> {
-        let begun = Instant::now();
-        let request_id = new_id(clock::now());
-        let known = request.headers().get(header::IF_NONE_MATCH).cloned();
+        let (begun, begun_at) = (Instant::now(), clock::now());
+        let request_id = new_id(begun_at);
+        let headers = request.headers().clone();
+        let known = headers.get(header::IF_NONE_MATCH);
         let handled = self.handle(rule, &parameters, request, &request_id);
         let answered = tokio::time::timeout(self.limits.timeout, handled).await;
         let problem = match answered {
@@ -103,11 +106,24 @@ impl App {
             .after(5)),
         };
         let mut response = match problem {
-            Ok(reply) => reply.response(known.as_ref()),
+            Ok(reply) => reply.response(known),
             Err(problem) => problem.response(&request_id),
         };
         secure(response.headers_mut(), &request_id);
-        self.meter.request(rule.name, response.status().as_u16(), begun.elapsed());
+        let (status, took) = (response.status().as_u16(), begun.elapsed());
+        self.meter.request(rule.name, status, took);
+        self.tracer.tell(
+            &headers,
+            &Answered {
+                operation: rule.name,
+                method: rule.method,
+                route: rule.path,
+                status,
+                request_id: &request_id,
+                begun: begun_at,
+                ended: begun_at.plus_nanos(took.as_nanos() as u64),
+            },
+        );
         response
     }
 

@@ -27,6 +27,7 @@ mod limiter;
 mod meter;
 mod pages;
 mod service;
+mod trace;
 mod view;
 
 pub use control::{Act, ControlError, Pending, PlanRequest, Rollouts, Verb};

@@ -72,7 +72,12 @@ impl Meter {
     }
 
     /// Writes what was counted.
-    pub(crate) fn text(&self, pending_deliveries: u64, active_rollouts: u64) -> String {
+    pub(crate) fn text(
+        &self,
+        pending_deliveries: u64,
+        active_rollouts: u64,
+        dropped_spans: u64,
+    ) -> String {
         self.with(|counts| {
             let mut text = String::new();
             for name in [
@@ -111,7 +116,8 @@ impl Meter {
             let _ = write!(
                 text,
                 "# TYPE prophecy_webhook_queue gauge\nprophecy_webhook_queue {pending_deliveries}\n\
-                 # TYPE prophecy_rollouts_active gauge\nprophecy_rollouts_active {active_rollouts}\n"
+                 # TYPE prophecy_rollouts_active gauge\nprophecy_rollouts_active {active_rollouts}\n\
+                 # TYPE prophecy_spans_dropped_total counter\nprophecy_spans_dropped_total {dropped_spans}\n"
             );
             text
         })

@@ -28,6 +28,7 @@ use crate::policy::RULES;
 use crate::problem::Problem;
 use crate::service::delivery;
 use crate::token::new_id;
+use crate::trace::{self, Tracer};
 
 /// How much a caller may ask.
 #[derive(Clone, Debug, PartialEq)]
@@ -69,6 +70,8 @@ pub struct ServeOptions {
     pub key: [u8; 32],
     /// How much a caller may ask.
     pub limits: Limits,
+    /// The collector that spans of requests are sent to, if any: OTLP over HTTP.
+    pub collector: Option<SocketAddr>,
 }
 
 /// A running server.
@@ -118,7 +121,7 @@ impl ServeOptions {
     /// Makes options with default limits, on a free port of loopback.
     pub fn new(store: Arc<Store>, rollouts: Arc<dyn Rollouts>, key: [u8; 32]) -> Self {
         let listen = SocketAddr::from(([127, 0, 0, 1], 0));
-        Self { store, listen, rollouts, key, limits: Limits::default() }
+        Self { store, listen, rollouts, key, limits: Limits::default(), collector: None }
     }
 }
 
@@ -137,6 +140,7 @@ impl Server {
         let (end, ending) = watch::channel(false);
         let (newest, known) = watch::channel(0);
         let limits = options.limits;
+        let (tracer, outbox) = Tracer::to(options.collector);
         let app = Arc::new(App {
             by_token: Limiter::new(Rate {
                 per_second: limits.requests_per_second,
@@ -150,13 +154,14 @@ impl Server {
             rollouts: options.rollouts,
             key: options.key,
             meter: Meter::default(),
+            tracer,
             newest: known,
             creating: tokio::sync::Mutex::new(()),
             touched: std::sync::Mutex::default(),
             ending: ending.clone(),
             limits,
         });
-        let tasks = vec![
+        let mut tasks = vec![
             tokio::spawn(feed::watch_store(Arc::clone(&app), newest)),
             tokio::spawn(delivery::run(Arc::clone(&app))),
             tokio::spawn(accept(
@@ -166,6 +171,7 @@ impl Server {
                 ending,
             )),
         ];
+        tasks.extend(outbox.map(|outbox| tokio::spawn(trace::run(app, outbox))));
         Ok(Self { address, end, tasks })
     }
 

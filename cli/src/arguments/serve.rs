@@ -45,6 +45,9 @@ pub(crate) struct ServeArguments {
     /// A host beyond loopback to which webhooks may go; may be repeated
     #[arg(long, value_name = "HOST")]
     pub(crate) webhook_host: Vec<String>,
+    /// The collector that traces of requests are sent to: OTLP over HTTP, such as 127.0.0.1:4318
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) otlp: Option<SocketAddr>,
     /// Requests per second that a token may make
     #[arg(long, default_value_t = 2_000.0, value_name = "NUMBER")]
     pub(crate) rate_limit: f64,

@@ -54,6 +54,7 @@ pub(crate) fn run(arguments: &ServeArguments, printer: &Printer) -> Result<ExitC
         let options = ServeOptions {
             listen: arguments.listen,
             limits,
+            collector: arguments.otlp,
             ..ServeOptions::new(Arc::clone(&store), rollouts, key)
         };
         let server = Server::start(options)

@@ -23,7 +23,7 @@ pub(super) async fn health(app: &App) -> Result<Reply, Problem> {
 pub(super) async fn metrics(app: &App) -> Result<Reply, Problem> {
     let filter = RolloutFilter { active: Some(true), ..RolloutFilter::default() };
     let active = app.store.list_rollouts(&filter, &Page::newest(1_000)).await?.len() as u64;
-    let text = app.meter.text(delivery::pending(app).await?, active);
+    let text = app.meter.text(delivery::pending(app).await?, active, app.tracer.dropped());
     Ok(Reply::text(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text))
 }
 

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use prophecy_control_plane::{Scope, signature};
 use prophecy_store::{DeliveryState, Page, Role};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
-use crate::house::{House, token, until};
+use crate::house::{House, token, until, wide};
 
 /// Reads the ids of the next messages of a stream.
 async fn ids(house: &House, after: Option<&str>, count: usize) -> Vec<u64> {
@@ -145,7 +145,7 @@ async fn a_receiver_that_fails_and_then_works_gets_the_signed_event() {
     let time: i64 = signed[2..].split(',').next().expect("a time").parse().expect("seconds");
     assert_eq!(signature::verify(&secret, &signed, again.as_bytes(), time, 300), Ok(()));
     assert!(signature::verify(&secret, &signed, b"changed", time, 300).is_err());
-    let event: serde_json::Value = serde_json::from_str(&again).expect("a CloudEvent");
+    let event: Value = serde_json::from_str(&again).expect("a CloudEvent");
     assert_eq!(event["specversion"], "1.0");
     assert_eq!(event["type"], "prophecy.prediction.registered.v1");
     house.server.stop().await;
@@ -201,4 +201,38 @@ async fn webhooks_go_only_where_they_are_allowed() {
         assert_eq!(answer.status, 422, "{url}");
     }
     house.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn traces_reach_a_collector_and_name_their_caller() {
+    let (url, mut spans) = receiver(Arc::new(AtomicU16::new(200))).await;
+    let address =
+        url.trim_start_matches("http://").split('/').next().and_then(|it| it.parse().ok());
+    let house = House::observed(wide(), address).await;
+    let trace = "0af7651916cd43dd8448eb211c80319c";
+    let caller = format!("00-{trace}-b7ad6b7169203331-01");
+    let admin = house.admin.clone();
+    let headers = [("traceparent", caller.as_str())];
+    house.ask_as(&admin, "GET", "/api/v1/predictions", &headers, None).await;
+    let received = tokio::time::timeout(Duration::from_secs(15), spans.recv()).await;
+    let (_, body) = received.expect("in time").expect("a batch");
+    let batch: Value = serde_json::from_str(&body).expect("JSON");
+    let span = &batch["resourceSpans"][0]["scopeSpans"][0]["spans"][0];
+    assert_eq!(span["traceId"], trace);
+    assert_eq!(span["parentSpanId"], "b7ad6b7169203331");
+    assert_eq!(span["name"], "prediction.list");
+    assert!(!body.contains(&admin), "a token is in a span");
+    assert!(span["endTimeUnixNano"].as_str() >= span["startTimeUnixNano"].as_str());
+
+    // A collector that is gone costs spans, and nothing else.
+    let gone = std::net::TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).ok();
+    let house = House::observed(wide(), gone).await;
+    assert_eq!(house.ask("GET", "/api/v1/predictions", None).await.status, 200);
+    until("spans are counted as dropped", || async {
+        let text = house.ask("GET", "/metrics", None).await.body;
+        text.lines().any(|line| {
+            line.strip_prefix("prophecy_spans_dropped_total ").is_some_and(|count| count != "0")
+        })
+    })
+    .await;
 }

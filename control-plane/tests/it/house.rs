@@ -1,5 +1,6 @@
 //! A control plane over a store in a temporary folder, and a client that speaks to its socket.
 
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -138,6 +139,11 @@ pub(crate) fn wide() -> Limits {
 
 impl House {
     pub(crate) async fn with(limits: Limits) -> Self {
+        Self::observed(limits, None).await
+    }
+
+    /// With a collector of traces.
+    pub(crate) async fn observed(limits: Limits, collector: Option<SocketAddr>) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let url = format!("sqlite:{}", folder.path().join("store.db").display());
         let store = Arc::new(Store::open(&url).await.expect("a new store"));
@@ -149,6 +155,7 @@ impl House {
         let mut options =
             ServeOptions::new(Arc::clone(&store), Arc::clone(&fake) as Arc<dyn Rollouts>, [7; 32]);
         options.limits = limits;
+        options.collector = collector;
         let server = Server::start(options).await.expect("a free port");
         let admin = token(&store, Role::Admin, &Scope::everywhere(), None).await;
         Self { folder, store, fake, server, admin }
