@@ -64,8 +64,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         }
     }
     let store = Store::open(&store).await?;
-    let imported = trials::import(&store, &records).await?;
-    println!("{} predictions, {} with an outcome", imported.predictions, imported.settled);
+    trials::import(&store, &records).await?;
     store.close().await;
     Ok(())
 }

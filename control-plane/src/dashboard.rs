@@ -17,6 +17,7 @@ pub mod rollout;
 mod sequence;
 pub mod service;
 pub mod tally;
+pub mod what_if;
 mod words;
 
 pub use frame::{Context, Viewer};

@@ -26,6 +26,7 @@ use crate::problem::Problem;
 use crate::server::Limits;
 use crate::token::{Presented, Scope, new_id};
 use crate::trace::{Answered, Tracer};
+use crate::what_if::Oracle;
 
 const KEY_HEADER: &str = "idempotency-key";
 /// The longest value of a query.
@@ -43,6 +44,7 @@ pub(crate) struct App {
     pub(crate) key: [u8; 32],
     pub(crate) meter: Meter,
     pub(crate) tracer: Tracer,
+    pub(crate) oracle: Oracle,
     pub(crate) newest: watch::Receiver<u64>,
     pub(crate) creating: tokio::sync::Mutex<()>,
     pub(crate) by_token: Limiter,

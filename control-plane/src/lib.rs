@@ -29,6 +29,7 @@ mod pages;
 mod service;
 mod trace;
 mod view;
+mod what_if;
 
 pub use control::{Act, ControlError, Pending, PlanRequest, Rollouts, Verb};
 pub use server::{Limits, ServeError, ServeOptions, Server};

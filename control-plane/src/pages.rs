@@ -29,6 +29,7 @@ use crate::dashboard::prediction::{PredictionList, prediction, predictions};
 use crate::dashboard::rollout::{rollout, rollouts};
 use crate::dashboard::service::services;
 use crate::dashboard::tally::{Accuracy, Filter};
+use crate::dashboard::what_if::{Question, WhatIf, what_if};
 use crate::dashboard::{Context, Viewer, accuracy::accuracy, audit};
 use crate::feed;
 use crate::gateway::{App, Peer, is_good};
@@ -108,6 +109,7 @@ pub(crate) fn router(app: &Arc<App>) -> Router {
         "/rollouts",
         "/rollouts/{id}",
         "/services",
+        "/what-if",
         "/audit",
         "/login",
     ] {
@@ -210,6 +212,7 @@ impl Pages {
                     .collect();
                 Ok(services(context, &view::profiles(&scored, &found, context.now)))
             }
+            "/what-if" => Ok(what_if(context, &self.what_if(asked).await)),
             "/audit" if guest.actor.role == Role::Admin => self.audit(asked, context).await,
             "/audit" => Err(NoPage::Refused(Refusal::Forbidden)),
             _ => Err(NoPage::Refused(Refusal::NotFound)),
@@ -311,6 +314,25 @@ impl Pages {
         let logs = store.tail_logs(id, 200).await?;
         let approvals = store.list_approvals(id).await?;
         Ok(view::rollout(&one, &steps, &verdicts, &logs, &approvals, clock::now()))
+    }
+
+    async fn what_if(&self, asked: &Asked) -> WhatIf {
+        let oracle = &self.app.oracle;
+        let view = WhatIf { models: oracle.models(), ..WhatIf::default() };
+        if asked.field("model").is_none() {
+            return view;
+        }
+        let question = Question {
+            model: asked.field("model").unwrap_or_default(),
+            now_hz: asked.number("now"),
+            then_hz: asked.number("then"),
+            service: asked.field("service"),
+            replicas: asked.field("replicas").and_then(|text| text.parse().ok()),
+        };
+        match oracle.ask(&question).await {
+            Ok(answer) => WhatIf { question: Some(question), answer: Some(answer), ..view },
+            Err(refused) => WhatIf { question: Some(question), refused: Some(refused), ..view },
+        }
     }
 
     async fn audit(&self, asked: &Asked, context: &Context) -> Result<String, NoPage> {
@@ -471,6 +493,13 @@ impl Asked {
     /// Returns a field of the query that is not empty.
     fn field(&self, name: &str) -> Option<String> {
         self.query.get(name).filter(|value| !value.is_empty()).cloned()
+    }
+}
+
+impl Asked {
+    /// Returns a number of the query; zero if there is none.
+    fn number(&self, name: &str) -> f64 {
+        self.field(name).and_then(|text| text.parse().ok()).unwrap_or_default()
     }
 }
 

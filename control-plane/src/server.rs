@@ -12,6 +12,7 @@ use axum::routing::{MethodFilter, on};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
+use prophecy_simulator::Model;
 use prophecy_store::Store;
 use thiserror::Error;
 use tokio::net::TcpListener;
@@ -29,6 +30,7 @@ use crate::problem::Problem;
 use crate::service::delivery;
 use crate::token::new_id;
 use crate::trace::{self, Tracer};
+use crate::what_if::Oracle;
 
 /// How much a caller may ask.
 #[derive(Clone, Debug, PartialEq)]
@@ -72,6 +74,8 @@ pub struct ServeOptions {
     pub limits: Limits,
     /// The collector that spans of requests are sent to, if any: OTLP over HTTP.
     pub collector: Option<SocketAddr>,
+    /// Models that can be asked what would be if, by name.
+    pub models: Vec<(String, Model)>,
 }
 
 /// A running server.
@@ -121,7 +125,15 @@ impl ServeOptions {
     /// Makes options with default limits, on a free port of loopback.
     pub fn new(store: Arc<Store>, rollouts: Arc<dyn Rollouts>, key: [u8; 32]) -> Self {
         let listen = SocketAddr::from(([127, 0, 0, 1], 0));
-        Self { store, listen, rollouts, key, limits: Limits::default(), collector: None }
+        Self {
+            store,
+            listen,
+            rollouts,
+            key,
+            limits: Limits::default(),
+            collector: None,
+            models: Vec::new(),
+        }
     }
 }
 
@@ -155,6 +167,7 @@ impl Server {
             key: options.key,
             meter: Meter::default(),
             tracer,
+            oracle: Oracle::new(options.models),
             newest: known,
             creating: tokio::sync::Mutex::new(()),
             touched: std::sync::Mutex::default(),

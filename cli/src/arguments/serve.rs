@@ -45,6 +45,9 @@ pub(crate) struct ServeArguments {
     /// A host beyond loopback to which webhooks may go; may be repeated
     #[arg(long, value_name = "HOST")]
     pub(crate) webhook_host: Vec<String>,
+    /// A model that the dashboard can be asked what would be if, from `prophecy fit`; may be repeated
+    #[arg(long, value_name = "FILE")]
+    pub(crate) model: Vec<PathBuf>,
     /// The collector that traces of requests are sent to: OTLP over HTTP, such as 127.0.0.1:4318
     #[arg(long, value_name = "ADDR")]
     pub(crate) otlp: Option<SocketAddr>,

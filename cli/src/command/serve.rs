@@ -1,16 +1,19 @@
 //! `prophecy serve`: the API and the dashboard.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use prophecy_control_plane::local::{LocalOptions, LocalRollouts};
 use prophecy_control_plane::{Limits, NewSecret, Scope, ServeOptions, Server};
 use prophecy_runner::settings::Settings;
+use prophecy_simulator::Model;
 use prophecy_store::{Page, Role, Store};
 use serde_json::json;
 use tokio::sync::watch;
 
 use super::rollout::read_settings;
 use super::runtime;
+use super::simulate::read_model;
 use super::store::now;
 use crate::arguments::ServeArguments;
 use crate::exit_code::ExitCode;
@@ -30,6 +33,7 @@ pub(crate) fn run(arguments: &ServeArguments, printer: &Printer) -> Result<ExitC
     }
     let settings =
         arguments.settings.as_deref().map_or_else(|| Ok(Settings::default()), read_settings)?;
+    let models = arguments.model.iter().map(|path| named_model(path)).collect::<Result<_, _>>()?;
     let program =
         std::env::current_exe().map_err(|error| Failure::of(ExitCode::Environment, &error))?;
     runtime()?.block_on(async {
@@ -55,6 +59,7 @@ pub(crate) fn run(arguments: &ServeArguments, printer: &Printer) -> Result<ExitC
             listen: arguments.listen,
             limits,
             collector: arguments.otlp,
+            models,
             ..ServeOptions::new(Arc::clone(&store), rollouts, key)
         };
         let server = Server::start(options)
@@ -76,6 +81,13 @@ pub(crate) fn run(arguments: &ServeArguments, printer: &Printer) -> Result<ExitC
         store.close().await;
         Ok(ExitCode::Done)
     })
+}
+
+/// Reads a model; its name is its system's and its file's.
+fn named_model(path: &Path) -> Result<(String, Model), Failure> {
+    let model = read_model(path)?;
+    let file = path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+    Ok((format!("{} ({})", model.system, file.unwrap_or_default()), model))
 }
 
 /// Makes the first token of a store that has none.

@@ -6,15 +6,17 @@ mod setting;
 use std::fs;
 use std::path::Path;
 
-use prophecy_core::{Seed, quantile};
+use prophecy_core::Seed;
 use prophecy_datasets::Dataset;
 use prophecy_simulator::recovery::{Question, Recovery, critical_size, recovery};
-use prophecy_simulator::replication::{self, Estimate};
+use prophecy_simulator::replication;
 use prophecy_simulator::{
-    CompiledModel, CompiledTraffic, Model, Outcome, Scenario, Traffic, simulate, simulate_scenario,
+    CompiledModel, CompiledTraffic, Model, Outcome, Scenario, Summary, Traffic, simulate,
+    simulate_scenario,
 };
 use serde::Serialize;
 
+pub(crate) use self::setting::read_model;
 use self::setting::{Push, Setting};
 use super::report::threads;
 use crate::arguments::SimulateArguments;
@@ -22,48 +24,16 @@ use crate::exit_code::ExitCode;
 use crate::failure::Failure;
 use crate::printer::Printer;
 
-/// The share of held worker time from which on a service counts as saturated.
-const SATURATED: f64 = 0.95;
-
 /// What came out, as JSON.
 #[derive(Debug, Serialize)]
 struct Simulated {
     schema: &'static str,
     replications: u32,
     seed: u64,
-    routes: Vec<RouteRow>,
-    services: Vec<ServiceRow>,
-    hosts: Vec<HostRow>,
+    #[serde(flatten)]
+    summary: Summary,
     #[serde(skip_serializing_if = "Option::is_none")]
     recovery: Option<RecoveryRows>,
-}
-
-#[derive(Debug, Serialize)]
-struct RouteRow {
-    service: String,
-    route: String,
-    requests: Estimate,
-    latency_ms_p50: Estimate,
-    latency_ms_p95: Estimate,
-    latency_ms_p99: Estimate,
-    error_rate: Estimate,
-}
-
-#[derive(Debug, Serialize)]
-struct ServiceRow {
-    service: String,
-    utilization: Option<Estimate>,
-    /// Requests that wait for a worker, on average over the window.
-    queue_mean: Estimate,
-    queue_max: Estimate,
-    /// The share of runs in which at least 95 % of the workers' time was held.
-    saturated: Option<Estimate>,
-}
-
-#[derive(Debug, Serialize)]
-struct HostRow {
-    host: String,
-    utilization: Estimate,
 }
 
 /// Whether the system recovers from a trigger.
@@ -76,7 +46,7 @@ struct RecoveryRows {
 
 /// Simulates a model, and says what came out.
 pub(crate) fn run(arguments: &SimulateArguments, printer: &Printer) -> Result<ExitCode, Failure> {
-    let model = setting::read_model(&arguments.model)?;
+    let model = read_model(&arguments.model)?;
     let seed = Seed(arguments.chance.seed);
     let (setting, candidate) = match &arguments.setting {
         Some(path) => Setting::read(path, &model)?,
@@ -112,7 +82,13 @@ pub(crate) fn run(arguments: &SimulateArguments, printer: &Printer) -> Result<Ex
             simulate_scenario(&compiled, &draw(index), seed, index, &scenario)
         }
     });
-    let mut simulated = summarize(&outcomes, replications, seed);
+    let mut simulated = Simulated {
+        schema: "prophecy.simulation/1",
+        replications,
+        seed: seed.0,
+        summary: Summary::of(&outcomes),
+        recovery: None,
+    };
     if let Some(push) = &setting.trigger {
         let traffic = draw(0);
         simulated.recovery = Some(recover(&compiled, &traffic, push, seed, replications, threads));
@@ -217,69 +193,12 @@ fn poisson(
     Traffic::poisson(rate, window, &routes, &mut seed.stream(index, 0, "arrivals"))
 }
 
-fn summarize(outcomes: &[Outcome], replications: u32, seed: Seed) -> Simulated {
-    let first = &outcomes[0];
-    let over = |of: &dyn Fn(&Outcome) -> Option<f64>| {
-        Estimate::of(&outcomes.iter().filter_map(of).collect::<Vec<_>>())
-    };
-    let routes = (0..first.routes.len()).filter_map(|index| {
-        let route = &first.routes[index];
-        let at = |level: f64| {
-            over(&|outcome| {
-                let mut latencies = outcome.routes[index].latencies_nanos.clone();
-                quantile::select(&mut latencies, level).map(|nanos| nanos as f64 / 1e6)
-            })
-        };
-        Some(RouteRow {
-            service: first.stations[route.station].name.clone(),
-            route: route.name.clone(),
-            requests: over(&|outcome| Some(outcome.routes[index].arrived as f64))?,
-            latency_ms_p50: at(0.5)?,
-            latency_ms_p95: at(0.95)?,
-            latency_ms_p99: at(0.99)?,
-            error_rate: over(&|outcome| outcome.routes[index].error_rate())?,
-        })
-    });
-    let services = first.stations.iter().enumerate().map(|(index, station)| ServiceRow {
-        service: station.name.clone(),
-        utilization: over(&|outcome| outcome.stations[index].utilization(outcome.window_nanos)),
-        queue_mean: over(&|outcome| {
-            let waited = outcome.stations[index].waited_nanos as f64;
-            Some(waited / outcome.window_nanos.max(1) as f64)
-        })
-        .expect("there are runs"),
-        saturated: over(&|outcome| {
-            let utilization = outcome.stations[index].utilization(outcome.window_nanos)?;
-            Some(f64::from(u8::from(utilization >= SATURATED)))
-        }),
-        queue_max: over(&|outcome| Some(outcome.stations[index].queue_max as f64))
-            .expect("there are runs"),
-    });
-    let hosts = first.hosts.iter().enumerate().map(|(index, host)| HostRow {
-        host: host.name.clone(),
-        utilization: over(&|outcome| {
-            let whole = f64::from(host.cores) * outcome.window_nanos.max(1) as f64;
-            Some(outcome.hosts[index].busy_nanos as f64 / whole)
-        })
-        .expect("there are runs"),
-    });
-    Simulated {
-        schema: "prophecy.simulation/1",
-        replications,
-        seed: seed.0,
-        routes: routes.collect(),
-        services: services.collect(),
-        hosts: hosts.collect(),
-        recovery: None,
-    }
-}
-
 fn render(simulated: &Simulated) -> String {
     let mut text = format!(
         "{} simulated runs, seed {}; mean ± 95 % interval over runs\n\n",
         simulated.replications, simulated.seed
     );
-    for row in &simulated.routes {
+    for row in &simulated.summary.routes {
         text.push_str(&format!(
             "{:12} {:32} {:>7.0} requests  p50 {:.1} ± {:.1} ms  p95 {:.1} ± {:.1} ms  p99 {:.1} ± {:.1} ms  errors {:.2} %\n",
             row.service,
@@ -295,7 +214,7 @@ fn render(simulated: &Simulated) -> String {
         ));
     }
     text.push('\n');
-    for row in &simulated.services {
+    for row in &simulated.summary.services {
         let utilization = row.utilization.map_or_else(
             || "unlimited workers".to_owned(),
             |u| {
@@ -312,7 +231,7 @@ fn render(simulated: &Simulated) -> String {
             row.service, row.queue_mean.mean, row.queue_mean.half_width, row.queue_max.mean
         ));
     }
-    for row in &simulated.hosts {
+    for row in &simulated.summary.hosts {
         text.push_str(&format!(
             "{:12} {:.1} ± {:.1} % of its cores busy\n",
             row.host,

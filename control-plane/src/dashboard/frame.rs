@@ -8,11 +8,12 @@ const STYLE: &str = include_str!("dashboard.css");
 const SCRIPT: &str = include_str!("live.js");
 
 /// Places of the navigation.
-const PLACES: [(&str, &str); 5] = [
+const PLACES: [(&str, &str); 6] = [
     ("/", "Accuracy"),
     ("/predictions", "Predictions"),
     ("/rollouts", "Rollouts"),
     ("/services", "Services"),
+    ("/what-if", "What if"),
     ("/audit", "Audit"),
 ];
 

@@ -87,7 +87,7 @@ impl Setting {
 }
 
 /// Reads a model, as JSON or as YAML written by hand.
-pub(super) fn read_model(path: &Path) -> Result<Model, Failure> {
+pub(crate) fn read_model(path: &Path) -> Result<Model, Failure> {
     let attempt = format!("cannot use model `{}`", path.display());
     let value = read_value(path).map_err(|failure| {
         failure.during(&attempt).hint("fit one with `prophecy fit DATASET --system FILE`")

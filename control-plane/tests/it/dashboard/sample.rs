@@ -12,10 +12,14 @@ use prophecy_control_plane::dashboard::rollout::{
 };
 use prophecy_control_plane::dashboard::service::{Profile, services};
 use prophecy_control_plane::dashboard::tally::{Accuracy, Filter, Scored, ScoredClaim};
+use prophecy_control_plane::dashboard::what_if::{Answer, Choice, Question, WhatIf, what_if};
 use prophecy_control_plane::dashboard::{Context, Viewer};
 use prophecy_core::{Seed, Timestamp};
 use prophecy_predictor::Verdict;
 use prophecy_predictor::report::{Metric, Quantiles};
+use prophecy_simulator::Summary;
+use prophecy_simulator::replication::Estimate;
+use prophecy_simulator::summary::{RouteSummary, ServiceSummary};
 
 /// The time at which the pages are looked at.
 pub(crate) const NOW: Timestamp = Timestamp(1_780_000_000_000_000_000);
@@ -268,6 +272,30 @@ pub(crate) fn rollout_page(context: &Context, name: &str) -> String {
     )
 }
 
+/// What simulated runs say together.
+fn summary(name: &str) -> Summary {
+    let of = |mean: f64| Estimate { mean, half_width: mean / 20.0 };
+    Summary {
+        routes: vec![RouteSummary {
+            service: name.to_owned(),
+            route: format!("GET {name}"),
+            requests: of(3_000.0),
+            latency_ms_p50: of(12.0),
+            latency_ms_p95: of(45.0),
+            latency_ms_p99: of(90.0),
+            error_rate: of(0.01),
+        }],
+        services: vec![ServiceSummary {
+            service: name.to_owned(),
+            utilization: Some(of(0.7)),
+            queue_mean: of(0.4),
+            queue_max: of(9.0),
+            saturated: Some(of(0.25)),
+        }],
+        hosts: Vec::new(),
+    }
+}
+
 /// Every page, with a text in every field that is not ours.
 pub(crate) fn pages(name: &str) -> Vec<(&'static str, String)> {
     let context = &{
@@ -308,6 +336,19 @@ pub(crate) fn pages(name: &str) -> Vec<(&'static str, String)> {
         newer: Some(name.to_owned()),
         older: Some(name.to_owned()),
     };
+    let summary = summary(name);
+    let asked = WhatIf {
+        models: vec![Choice { name: name.to_owned(), services: vec![(name.to_owned(), 2)] }],
+        question: Some(Question {
+            model: name.to_owned(),
+            now_hz: 100.0,
+            then_hz: 150.0,
+            service: Some(name.to_owned()),
+            replicas: Some(4),
+        }),
+        answer: Some(Answer { now: summary.clone(), then: summary, runs: 16 }),
+        refused: Some(format!("{name} has no model")),
+    };
     let entries: Vec<AuditRow> = (0..6)
         .map(|index| AuditRow {
             sequence: 6 - index,
@@ -326,6 +367,7 @@ pub(crate) fn pages(name: &str) -> Vec<(&'static str, String)> {
         ("rollouts", rollouts(context, &rows, Some(name))),
         ("rollout", rollout_page(context, name)),
         ("services", services(context, &profiles)),
+        ("what-if", what_if(context, &asked)),
         ("audit", audit(context, &entries, Chain::Whole(6), Some(name))),
         ("login", login(&nobody, true)),
         ("not-found", refusal(context, Refusal::NotFound, name)),
