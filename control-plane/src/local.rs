@@ -131,7 +131,7 @@ impl LocalRollouts {
         };
         // Nothing else may copy it before it is known who asked.
         let mut mirror = self.mirror.lock().await;
-        let hold = folder.hold().map_err(held)?;
+        let hold = folder.hold_after().map_err(held)?;
         let plan = begin::begin(&folder, &asked, clock::now()).map_err(|error| refused(&error))?;
         drop(kept);
         let rollout = mirror.adopt(&folder, &name, &plan.id, &origin).await?;

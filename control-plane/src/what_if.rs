@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use prophecy_core::Seed;
-use prophecy_simulator::replication::in_order;
-use prophecy_simulator::{CompiledModel, CompiledTraffic, Model, Summary, Traffic, simulate};
+use prophecy_simulator::replication::{Summary, in_order};
+use prophecy_simulator::{CompiledModel, CompiledTraffic, Model, Traffic, simulate};
 use tokio::sync::Semaphore;
 
 use crate::dashboard::what_if::{Answer, Choice, Question};

@@ -13,6 +13,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use prophecy_datasets::write_whole;
 use rustix::fs::{FlockOperation, flock};
@@ -20,6 +22,10 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::group::{Group, Home};
+use crate::journal;
+
+/// How long a process may take to end after its rollout is over.
+const MOMENT: Duration = Duration::from_secs(5);
 
 /// The schema of `environment.json`.
 const SCHEMA: &str = "prophecy.environment/1";
@@ -233,5 +239,29 @@ impl EnvironmentFolder {
         flock(&opened, FlockOperation::NonBlockingLockExclusive)
             .map_err(|_| EnvironmentError::Held { path: self.path.clone() })?;
         Ok(Hold { _file: opened })
+    }
+
+    /// The same for whoever comes right after a rollout: a process whose rollout is over gets a moment to end.
+    ///
+    /// # Errors
+    ///
+    /// [`EnvironmentError::Held`] while another process carries a rollout out.
+    pub fn hold_after(&self) -> Result<Hold, EnvironmentError> {
+        let until = Instant::now() + MOMENT;
+        loop {
+            match self.hold() {
+                Err(EnvironmentError::Held { .. }) if self.is_over() && Instant::now() < until => {
+                    thread::sleep(Duration::from_millis(20));
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// Says whether the newest rollout has come to its end.
+    fn is_over(&self) -> bool {
+        let newest = self.rollouts().ok().and_then(|all| all.last().cloned());
+        let entries = newest.and_then(|id| journal::entries(&self.rollout(&id)).ok());
+        entries.is_some_and(|entries| entries.last().is_some_and(|it| it.state.is_final()))
     }
 }

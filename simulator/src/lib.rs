@@ -19,7 +19,6 @@ pub mod recovery;
 pub mod recursion;
 pub mod replication;
 pub mod scenario;
-pub mod summary;
 pub mod trace;
 mod traffic;
 
@@ -30,5 +29,4 @@ pub use model::Model;
 pub use observation::Observations;
 pub use outcome::{Bin, HostOutcome, Outcome, RouteOutcome, StationOutcome};
 pub use scenario::{Happening, Incident, Scenario};
-pub use summary::Summary;
 pub use traffic::Traffic;

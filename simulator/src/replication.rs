@@ -1,8 +1,12 @@
 //! Many replications on several threads, with the same result on any number of them, and their mean.
 
+mod summary;
+
 use rayon::ThreadPoolBuilder;
 use rayon::prelude::*;
 use serde::Serialize;
+
+pub use self::summary::{HostSummary, RouteSummary, ServiceSummary, Summary};
 
 /// Computes `work(index)` for each index below `count` on `threads` threads, in index order.
 ///

@@ -72,7 +72,7 @@ fn plan(arguments: &RolloutArguments, printer: &Printer) -> Result<ExitCode, Fai
 
 fn start(arguments: &RolloutArguments, printer: &Printer) -> Result<ExitCode, Failure> {
     let folder = EnvironmentFolder::new(&arguments.place.environment);
-    let hold = folder.hold()?;
+    let hold = folder.hold_after()?;
     let plan = begin::begin(&folder, &request(arguments)?, now())?;
     printer.say(&format!(
         "rollout {}: the plan is in `{}`",
@@ -258,7 +258,7 @@ fn bring_back(
 /// Ends the router and every process of an environment; what is on record stays.
 fn down(environment: &Path, printer: &Printer) -> Result<ExitCode, Failure> {
     let folder = EnvironmentFolder::new(environment);
-    let _hold = folder.hold()?;
+    let _hold = folder.hold_after()?;
     let ended = runtime()?.block_on(teardown::down(&folder))?;
     printer.data(
         &format!("{ended} group(s) and the router have ended"),

@@ -9,10 +9,9 @@ use std::path::Path;
 use prophecy_core::Seed;
 use prophecy_datasets::Dataset;
 use prophecy_simulator::recovery::{Question, Recovery, critical_size, recovery};
-use prophecy_simulator::replication;
+use prophecy_simulator::replication::{self, Summary};
 use prophecy_simulator::{
-    CompiledModel, CompiledTraffic, Model, Outcome, Scenario, Summary, Traffic, simulate,
-    simulate_scenario,
+    CompiledModel, CompiledTraffic, Model, Outcome, Scenario, Traffic, simulate, simulate_scenario,
 };
 use serde::Serialize;
 

@@ -1,7 +1,6 @@
 //! `/what-if`: what a model does as things are, and with another load or more instances.
 
-use prophecy_simulator::Summary;
-use prophecy_simulator::replication::Estimate;
+use prophecy_simulator::replication::{Estimate, Summary};
 
 use super::frame::{Context, Place, page};
 use super::markup::Markup;

@@ -17,9 +17,7 @@ use prophecy_control_plane::dashboard::{Context, Viewer};
 use prophecy_core::{Seed, Timestamp};
 use prophecy_predictor::Verdict;
 use prophecy_predictor::report::{Metric, Quantiles};
-use prophecy_simulator::Summary;
-use prophecy_simulator::replication::Estimate;
-use prophecy_simulator::summary::{RouteSummary, ServiceSummary};
+use prophecy_simulator::replication::{Estimate, RouteSummary, ServiceSummary, Summary};
 
 /// The time at which the pages are looked at.
 pub(crate) const NOW: Timestamp = Timestamp(1_780_000_000_000_000_000);

@@ -3,8 +3,8 @@
 use prophecy_core::quantile;
 use serde::Serialize;
 
+use super::Estimate;
 use crate::outcome::Outcome;
-use crate::replication::Estimate;
 
 /// The share of held worker time from which on a service counts as saturated.
 const SATURATED: f64 = 0.95;
