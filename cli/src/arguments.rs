@@ -412,12 +412,24 @@ pub(crate) struct RolloutArguments {
     /// Pass over a gate that says no; the reason is on record
     #[arg(long, value_name = "REASON")]
     pub(crate) pass_over: Option<String>,
+    /// What carries the traffic, for the first deployment [default: own]
+    #[arg(long, value_enum, value_name = "ROUTER")]
+    pub(crate) router: Option<RouterName>,
     /// Threads of the router, where it is started
     #[arg(long, default_value_t = 1, value_name = "COUNT")]
     pub(crate) router_threads: usize,
     /// Go on in the background
     #[arg(long)]
     pub(crate) detach: bool,
+}
+
+/// What carries the traffic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum RouterName {
+    /// The router that comes with `prophecy`
+    Own,
+    /// HAProxy, 2.6 or later
+    Haproxy,
 }
 
 /// How traffic moves.
@@ -490,6 +502,9 @@ pub(crate) struct RouterArguments {
     /// Threads that serve
     #[arg(long, default_value_t = 1, value_name = "COUNT")]
     pub(crate) threads: usize,
+    /// Let HAProxy serve, and accompany it
+    #[arg(long)]
+    pub(crate) haproxy: bool,
 }
 
 /// Arguments of `demo`.

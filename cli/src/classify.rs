@@ -261,9 +261,14 @@ impl From<BeginError> for Failure {
                 "take it up with `prophecy rollout resume`, or end it with `prophecy rollout abort`",
             ),
             BeginError::File { .. } => Self::of(ExitCode::Environment, &error),
-            BeginError::Plan(_) | BeginError::Edited { .. } | BeginError::Report { .. } => {
-                Self::of(ExitCode::Usage, &error)
+            BeginError::NoHaproxy => {
+                Self::of(ExitCode::Environment, &error).hint("`apt-get install haproxy`")
             }
+            BeginError::Plan(_)
+            | BeginError::Edited { .. }
+            | BeginError::OtherRouter { .. }
+            | BeginError::CannotCopy
+            | BeginError::Report { .. } => Self::of(ExitCode::Usage, &error),
         }
     }
 }

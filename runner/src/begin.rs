@@ -16,8 +16,10 @@ use thiserror::Error;
 
 use crate::environment::{Build, Environment, EnvironmentError, EnvironmentFolder};
 use crate::plan::{Plan, PlanError, PlanInputs, document};
+use crate::router::haproxy;
 use crate::settings::Settings;
 use crate::strategy::Strategy;
+use crate::traffic::RouterKind;
 
 /// What is asked for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -36,6 +38,8 @@ pub struct Request {
     pub listen: Option<SocketAddr>,
     /// The environment's name, for a first deployment.
     pub name: Option<String>,
+    /// What carries the traffic, for a first deployment.
+    pub router: Option<RouterKind>,
     /// Who asks.
     pub actor: String,
 }
@@ -57,6 +61,23 @@ pub enum BeginError {
         "nothing runs in this environment yet: the first deployment needs an address for clients"
     )]
     NoAddress,
+    /// Something else carries the traffic.
+    #[error(
+        "the router of this environment is `{}`; another one can be had after `prophecy rollout down`",
+        known.name()
+    )]
+    OtherRouter {
+        /// What carries it.
+        known: RouterKind,
+    },
+    /// HAProxy is not there.
+    #[error("cannot find `haproxy` in `PATH` or `/usr/sbin`")]
+    NoHaproxy,
+    /// HAProxy does not copy requests.
+    #[error(
+        "HAProxy cannot copy requests to the candidate, so that a shadow rollout would show nothing"
+    )]
+    CannotCopy,
     /// Another rollout is under way.
     #[error("rollout `{other}` is under way")]
     UnderWay {
@@ -105,14 +126,21 @@ pub fn plan(
     let manifest = absolute(request.candidate.clone())?;
     let candidate = load_system(&manifest)?;
     let environment = match folder.read() {
-        Ok(environment) => environment,
+        Ok(mut environment) => {
+            if environment.groups.is_empty() {
+                environment.router = request.router.unwrap_or(environment.router);
+            }
+            environment
+        }
         Err(EnvironmentError::Absent { .. }) => {
             let listen = request.listen.ok_or(BeginError::NoAddress)?;
             let name = request.name.as_deref().unwrap_or("production");
-            Environment::empty(name, listen, &candidate.system.entry)
+            let router = request.router.unwrap_or_default();
+            Environment { router, ..Environment::empty(name, listen, &candidate.system.entry) }
         }
         Err(error) => return Err(error.into()),
     };
+    carried(&environment, request)?;
     if let Some(other) = &environment.rollout {
         return Err(BeginError::UnderWay { other: other.clone() });
     }
@@ -170,6 +198,21 @@ pub fn begin(
         folder.write(&environment)?;
     }
     Ok(plan)
+}
+
+/// Refuses what the environment's router cannot do, before anything is started.
+fn carried(environment: &Environment, request: &Request) -> Result<(), BeginError> {
+    let known = environment.router;
+    if request.router.is_some_and(|router| router != known) {
+        return Err(BeginError::OtherRouter { known });
+    }
+    if known == RouterKind::Own {
+        return Ok(());
+    }
+    if matches!(request.strategy, Strategy::Shadow { .. }) {
+        return Err(BeginError::CannotCopy);
+    }
+    haproxy::program().map(drop).ok_or(BeginError::NoHaproxy)
 }
 
 fn report_file(path: &std::path::Path) -> PathBuf {

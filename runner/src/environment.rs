@@ -23,6 +23,7 @@ use thiserror::Error;
 
 use crate::group::{Group, Home};
 use crate::journal;
+use crate::traffic::RouterKind;
 
 /// How long a process may take to end after its rollout is over.
 const MOMENT: Duration = Duration::from_secs(5);
@@ -41,6 +42,9 @@ pub struct Environment {
     pub listen: SocketAddr,
     /// The service that clients call.
     pub entry: String,
+    /// What carries the traffic.
+    #[serde(default)]
+    pub router: RouterKind,
     /// The groups that run, by name.
     pub groups: BTreeMap<String, Group>,
     /// The group that serves each service.
@@ -123,6 +127,7 @@ impl Environment {
             name: name.to_owned(),
             listen,
             entry: entry.to_owned(),
+            router: RouterKind::Own,
             groups: BTreeMap::new(),
             live: BTreeMap::new(),
             retired: Vec::new(),

@@ -8,6 +8,7 @@ mod admin;
 mod choice;
 mod client;
 mod forward;
+pub mod haproxy;
 mod ledger;
 mod listen;
 mod routing;
@@ -27,8 +28,8 @@ use thiserror::Error;
 use tokio::net::UnixListener;
 use tokio::sync::watch;
 
-use self::admin::Steered;
-pub use self::client::{Client, OwnRouter};
+use self::admin::{Own, Steered};
+pub use self::client::{Client, HaproxyRouter, OwnRouter, steer};
 pub use self::ledger::ShadowCounts;
 pub use self::routing::{Arm, Front, Hold, Routing, RoutingError, Rule, Shadow, Sticky};
 use self::table::Table;
@@ -107,7 +108,8 @@ pub fn run(options: &RouterOptions) -> Result<(), RunRouterError> {
         table.listening(threads).await;
         let listener = UnixListener::bind(&socket).map_err(file(&socket))?;
         fs::set_permissions(&socket, fs::Permissions::from_mode(0o600)).map_err(file(&socket))?;
-        let steered = Steered { home: home.clone(), table: Arc::clone(&table), threads };
+        let own = Own { home: home.clone(), table: Arc::clone(&table), threads };
+        let steered = Steered { carrier: Arc::new(own) };
         admin::serve(listener, &steered, &stop).await;
         Ok::<(), RunRouterError>(())
     })?;

@@ -1,7 +1,8 @@
 //! The end of an environment: every process of it, and the router last.
 
 use crate::environment::{EnvironmentError, EnvironmentFolder};
-use crate::router::Client;
+use crate::router::{Client, haproxy};
+use crate::traffic::RouterKind;
 
 /// Ends what runs in an environment, and returns how many groups there were. Plans, journals and data stay.
 ///
@@ -13,6 +14,10 @@ pub async fn down(folder: &EnvironmentFolder) -> Result<usize, EnvironmentError>
     let groups: Vec<_> = environment.groups.values().chain(&environment.retired).cloned().collect();
     // The router first: requests in flight end while what serves them is still there.
     drop(Client::new(&folder.router()).stop().await);
+    if environment.router == RouterKind::Haproxy {
+        // It goes on without its companion.
+        haproxy::end(&folder.router()).await;
+    }
     for group in &groups {
         group.stop(folder.home(&environment)).await;
     }

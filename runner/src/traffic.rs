@@ -5,6 +5,7 @@ use std::fmt::Debug;
 use std::net::SocketAddr;
 use std::pin::Pin;
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::environment::Environment;
@@ -25,6 +26,17 @@ pub struct Traffic {
     pub sticky: bool,
     /// How many instances of the first group take traffic, if not all.
     pub instances: Option<u32>,
+}
+
+/// Which program carries an environment's traffic.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RouterKind {
+    /// Our own proxy.
+    #[default]
+    Own,
+    /// HAProxy, with a companion process of ours.
+    Haproxy,
 }
 
 /// Where the traffic of one edge goes.
@@ -59,6 +71,11 @@ pub trait Router: Debug + Send + Sync {
 
     /// Returns what each group showed clients in each whole second from one on (seconds since 1970).
     fn slices(&self, since: u64) -> Later<'_, Result<BTreeMap<String, Vec<Slice>>, RouterError>>;
+
+    /// Returns how many requests that ended since a second are missing from the slices.
+    fn lost(&self, _since: u64) -> Later<'_, Result<u64, RouterError>> {
+        Box::pin(async { Ok(0) })
+    }
 }
 
 /// Why a router did not do what it was asked.
@@ -86,6 +103,18 @@ pub enum RouterError {
         /// What it says.
         message: String,
     },
+}
+
+// === impl RouterKind ===
+
+impl RouterKind {
+    /// Returns its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Own => "own",
+            Self::Haproxy => "haproxy",
+        }
+    }
 }
 
 // === impl Traffic ===

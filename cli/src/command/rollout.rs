@@ -20,15 +20,17 @@ use prophecy_runner::executor::{Executor, Site};
 use prophecy_runner::hook::{AddressList, Backoff, HookSender};
 use prophecy_runner::journal;
 use prophecy_runner::plan::{Plan, document};
-use prophecy_runner::router::{self, Client, OwnRouter, RouterOptions};
+use prophecy_runner::router::{self, Client, RouterOptions, haproxy};
 use prophecy_runner::settings::Settings;
 use prophecy_runner::strategy::{Select, Strategy};
 use prophecy_runner::teardown;
+use prophecy_runner::traffic::RouterKind;
 
 use self::show::Terminal;
 use super::runtime;
 use crate::arguments::{
-    RolloutArguments, RolloutCommand, RolloutName, RolloutOrder, RouterArguments, StrategyName,
+    RolloutArguments, RolloutCommand, RolloutName, RolloutOrder, RouterArguments, RouterName,
+    StrategyName,
 };
 use crate::exit_code::ExitCode;
 use crate::failure::Failure;
@@ -59,7 +61,8 @@ pub(crate) fn run(command: &RolloutCommand, printer: &Printer) -> Result<ExitCod
 /// Runs the router, until it is told to stop.
 pub(crate) fn router(arguments: &RouterArguments) -> Result<ExitCode, Failure> {
     let options = RouterOptions { home: arguments.home.clone(), threads: arguments.threads };
-    router::run(&options).map_err(|error| Failure::of(ExitCode::Environment, &error))?;
+    let ran = if arguments.haproxy { haproxy::run(&options) } else { router::run(&options) };
+    ran.map_err(|error| Failure::of(ExitCode::Environment, &error))?;
     Ok(ExitCode::Done)
 }
 
@@ -108,9 +111,9 @@ pub(crate) async fn execute(
     stop: Stop,
     printer: &Printer,
 ) -> Result<Ended, Failure> {
-    let client = Client::new(&folder.router());
+    let client = Client::of(&folder.router(), folder.read()?.router);
     client.ensure(threads).await.map_err(|error| Failure::of(ExitCode::Environment, &error))?;
-    let executor = Executor::take_up(site(folder, threads, printer), id)?;
+    let executor = Executor::take_up(site(folder, threads, printer)?, id)?;
     let interrupted = async move {
         stop.wait().await;
         "interrupted at the terminal".to_owned()
@@ -118,14 +121,14 @@ pub(crate) async fn execute(
     Ok(executor.run(interrupted).await)
 }
 
-fn site(folder: &EnvironmentFolder, threads: usize, printer: &Printer) -> Site {
-    Site {
+fn site(folder: &EnvironmentFolder, threads: usize, printer: &Printer) -> Result<Site, Failure> {
+    Ok(Site {
         folder: folder.clone(),
-        router: Arc::new(OwnRouter::new(&folder.router(), threads)),
+        router: router::steer(&folder.router(), folder.read()?.router, threads),
         observer: Arc::new(Terminal::new(printer)),
         sender: HookSender::new(AddressList::default(), Backoff::default()),
         clock: now,
-    }
+    })
 }
 
 /// Lets another process carry it out.
@@ -206,11 +209,11 @@ fn give_up(order: &RolloutOrder, verb: Verb, printer: &Printer) -> Result<ExitCo
             }
             let command = command(order, verb);
             let ended = runtime()?.block_on(async {
-                let client = Client::new(&folder.router());
+                let client = Client::of(&folder.router(), folder.read()?.router);
                 if let Err(error) = client.ensure(1).await {
                     printer.warn(&error.to_string());
                 }
-                let executor = Executor::take_up(site(&folder, 1, printer), &id)?;
+                let executor = Executor::take_up(site(&folder, 1, printer)?, &id)?;
                 Ok::<Ended, Failure>(executor.give_up(command.reason, command.actor).await)
             })?;
             Ok(show::ended(&folder, &id, &ended, printer))
@@ -248,6 +251,7 @@ fn bring_back(
         settings,
         listen: None,
         name: None,
+        router: None,
         actor: actor(),
     };
     let plan = begin::begin(folder, &request, now())?;
@@ -317,6 +321,10 @@ fn request(arguments: &RolloutArguments) -> Result<Request, Failure> {
         settings,
         listen: arguments.listen,
         name: arguments.name.clone(),
+        router: arguments.router.map(|router| match router {
+            RouterName::Own => RouterKind::Own,
+            RouterName::Haproxy => RouterKind::Haproxy,
+        }),
         actor: actor(),
     })
 }

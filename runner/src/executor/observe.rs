@@ -27,6 +27,9 @@ const KEEP: Duration = Duration::from_secs(2);
 /// How long a router gets for its answer.
 const ANSWER: Duration = Duration::from_secs(2);
 
+/// A step does not pass if the router lost more than one in so many requests.
+const LOST: u64 = 1_000;
+
 /// Reads seconds as they become whole, and gives them to a judge.
 #[derive(Debug)]
 struct Watch {
@@ -38,6 +41,11 @@ struct Watch {
     control: Option<String>,
     /// What was kept last, and when.
     kept: Option<(Instant, Finding)>,
+    /// The first second.
+    since: u64,
+    /// Requests that were seen, and those of which the router knows nothing.
+    requests: u64,
+    lost: u64,
 }
 
 // === impl Executor ===
@@ -79,20 +87,22 @@ impl Executor {
                 );
             }
             if Instant::now() >= until {
+                let is_whole = watch.is_whole();
                 if judgement.passed()
+                    && is_whole
                     && let Err(words) = self.ask(HookKind::Rollout, planned.weight).await
                 {
                     return Next::give_up(words);
                 }
-                return self.conclude(stage, extended, &judgement);
+                return self.conclude(stage, extended, &judgement, &watch);
             }
         }
     }
 
     /// Draws the conclusion of a step whose time is over.
-    fn conclude(&self, stage: u32, extended: u32, judgement: &Judgement) -> Next {
-        let evidence = Some(json!({ "judgement": judgement }));
-        if judgement.passed() {
+    fn conclude(&self, stage: u32, extended: u32, judgement: &Judgement, watch: &Watch) -> Next {
+        let evidence = Some(json!({ "judgement": judgement, "lost": watch.lost }));
+        if judgement.passed() && watch.is_whole() {
             return match self.after(stage, "the candidate is shown to be no worse") {
                 Next::To(mut entry) => {
                     entry.evidence = evidence;
@@ -101,7 +111,7 @@ impl Executor {
                 given_up @ Next::GiveUp(_) => given_up,
             };
         }
-        let missing = judgement.missing();
+        let missing = if watch.is_whole() { judgement.missing() } else { watch.words() };
         if extended == 0 {
             let words = format!("nothing can be said yet, it is given as long again: {missing}");
             let mut entry = self.entry(State::Observing { stage, extended: 1 }, words);
@@ -164,6 +174,9 @@ impl Executor {
             next: since + 1,
             candidate: self.plan.candidate_group(),
             control,
+            since,
+            requests: 0,
+            lost: 0,
             kept: None,
         }
     }
@@ -188,6 +201,13 @@ impl Executor {
             // No data is not a pass: the judge will say that it has seen nothing.
             return;
         };
+        let lost = timeout(ANSWER, self.site.router.lost(watch.since)).await;
+        if let Ok(Ok(lost)) = lost
+            && lost > watch.lost
+        {
+            watch.lost = lost;
+            self.site.observer.noted(&self.plan, &watch.words());
+        }
         let mut seconds: BTreeMap<u64, [Vec<Slice>; 2]> = BTreeMap::new();
         for (group, slices) in &slices {
             let arm = if *group == watch.candidate {
@@ -198,6 +218,7 @@ impl Executor {
                 continue;
             };
             for slice in slices.iter().filter(|slice| slice.second >= watch.next) {
+                watch.requests += slice.requests;
                 seconds.entry(slice.second).or_default()[arm].push(slice.clone());
             }
         }
@@ -219,5 +240,18 @@ impl Executor {
             .filter(|entry| is(entry.state))
             .filter_map(|entry| entry.evidence.as_ref()?.get("since")?.as_u64());
         since.next().unwrap_or_default()
+    }
+}
+
+// === impl Watch ===
+
+impl Watch {
+    /// Says whether enough of what clients met is known.
+    fn is_whole(&self) -> bool {
+        self.lost * LOST <= self.requests
+    }
+
+    fn words(&self) -> String {
+        format!("the router does not know what became of {} request(s)", self.lost)
     }
 }

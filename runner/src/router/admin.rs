@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::fmt::Debug;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -22,6 +23,8 @@ use super::ledger::ShadowCounts;
 use super::routing::Routing;
 use super::table::Table;
 use super::write_routing;
+use crate::slice::Slice;
+use crate::traffic::Later;
 
 /// The largest routing.
 const ROUTING_BYTES: usize = 4 << 20;
@@ -64,10 +67,80 @@ pub struct EdgeState {
 /// What is steered.
 #[derive(Clone, Debug)]
 pub(super) struct Steered {
+    pub(super) carrier: Arc<dyn Carrier>,
+}
+
+/// Why a routing was not taken.
+#[derive(Clone, Debug)]
+pub(super) enum Refusal {
+    /// It is at another revision.
+    Conflict(u64),
+    /// It cannot be done.
+    Cannot(String),
+}
+
+/// What carries out a routing.
+pub(super) trait Carrier: Debug + Send + Sync {
+    /// Returns what it was told.
+    fn routing(&self) -> Later<'_, Routing>;
+
+    /// Does what a routing says, or nothing of it; the routing names the revision that was seen. Returns the
+    /// new one, and whether it will be known after a restart.
+    fn change(&self, routing: Routing) -> Later<'_, Result<(u64, bool), Refusal>>;
+
+    /// Returns what it does and has done.
+    fn state(&self) -> Later<'_, RouterState>;
+
+    /// Returns an edge's whole seconds from one on, by arm.
+    fn since(&self, front: &str, since: u64) -> BTreeMap<String, Vec<Slice>>;
+
+    /// Returns how many requests since a second are not in what [`Self::since`] returns.
+    fn lost(&self, since: u64) -> u64;
+}
+
+/// Our own proxy.
+#[derive(Debug)]
+pub(super) struct Own {
     pub(super) home: PathBuf,
     pub(super) table: Arc<Table>,
     /// Threads that serve.
     pub(super) threads: usize,
+}
+
+// === impl Own ===
+
+impl Carrier for Own {
+    fn routing(&self) -> Later<'_, Routing> {
+        Box::pin(async { self.table.routing() })
+    }
+
+    fn change(&self, mut routing: Routing) -> Later<'_, Result<(u64, bool), Refusal>> {
+        Box::pin(async move {
+            let current = self.table.routing().revision;
+            if routing.revision != current {
+                return Err(Refusal::Conflict(current));
+            }
+            routing.revision = current + 1;
+            let changed = self.table.change(routing.clone());
+            changed.map_err(|error| Refusal::Cannot(crate::abort::chain(&error)))?;
+            // It is done already: what cannot be written is only not there after a restart.
+            let kept = write_routing(&self.home, &routing).is_ok();
+            self.table.listening(self.threads).await;
+            Ok((routing.revision, kept))
+        })
+    }
+
+    fn state(&self) -> Later<'_, RouterState> {
+        Box::pin(async { state(&self.table) })
+    }
+
+    fn since(&self, front: &str, since: u64) -> BTreeMap<String, Vec<Slice>> {
+        self.table.ledger.since(front, since)
+    }
+
+    fn lost(&self, _since: u64) -> u64 {
+        0
+    }
 }
 
 /// Answers until it is told to stop.
@@ -100,26 +173,27 @@ async fn answer(
         let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
         pairs.find(|(found, _)| *found == name).map(|(_, value)| value.to_owned())
     };
-    let table = &*steered.table;
+    let since = query("since").and_then(|it| it.parse().ok()).unwrap_or_default();
+    let carrier = &*steered.carrier;
     match (request.method(), request.uri().path()) {
-        (&Method::GET, "/state") => json(StatusCode::OK, &state(table)),
-        (&Method::GET, "/routing") => json(StatusCode::OK, &table.routing()),
+        (&Method::GET, "/state") => json(StatusCode::OK, &carrier.state().await),
+        (&Method::GET, "/routing") => json(StatusCode::OK, &carrier.routing().await),
         (&Method::GET, "/slices") => {
-            let since = query("since").and_then(|it| it.parse().ok()).unwrap_or_default();
             let front = query("front").unwrap_or_else(|| "entry".to_owned());
-            json(StatusCode::OK, &table.ledger.since(&front, since))
+            json(StatusCode::OK, &carrier.since(&front, since))
         }
+        (&Method::GET, "/lost") => json(StatusCode::OK, &carrier.lost(since)),
         (&Method::PUT, "/routing") => change(steered, request).await,
         (&Method::POST, "/stop") => {
+            let state = carrier.state().await;
             stop.send_replace(true);
-            json(StatusCode::OK, &state(table))
+            json(StatusCode::OK, &state)
         }
         _ => json(StatusCode::NOT_FOUND, &"there is nothing here"),
     }
 }
 
 async fn change(steered: &Steered, request: Request<Incoming>) -> Response<Full<Bytes>> {
-    let table = &*steered.table;
     let seen = request.headers().get(IF_MATCH).and_then(|it| it.to_str().ok()?.parse::<u64>().ok());
     let body = Limited::new(request.into_body(), ROUTING_BYTES).collect().await;
     let Ok(body) = body else {
@@ -129,18 +203,16 @@ async fn change(steered: &Steered, request: Request<Incoming>) -> Response<Full<
         Ok(routing) => routing,
         Err(error) => return json(StatusCode::BAD_REQUEST, &error.to_string()),
     };
-    let current = table.routing().revision;
-    if seen != Some(current) {
+    let Some(seen) = seen else {
+        let current = steered.carrier.routing().await.revision;
         return json(StatusCode::PRECONDITION_FAILED, &current);
+    };
+    routing.revision = seen;
+    match steered.carrier.change(routing).await {
+        Ok(told) => json(StatusCode::OK, &told),
+        Err(Refusal::Conflict(current)) => json(StatusCode::PRECONDITION_FAILED, &current),
+        Err(Refusal::Cannot(message)) => json(StatusCode::CONFLICT, &message),
     }
-    routing.revision = current + 1;
-    if let Err(error) = table.change(routing.clone()) {
-        return json(StatusCode::CONFLICT, &crate::abort::chain(&error));
-    }
-    // It is done already: what cannot be written is only not there after a restart.
-    let kept = write_routing(&steered.home, &routing).is_ok();
-    table.listening(steered.threads).await;
-    json(StatusCode::OK, &(routing.revision, kept))
 }
 
 fn state(table: &Table) -> RouterState {

@@ -13,7 +13,7 @@ pub(super) const BUCKET_COOKIE: &str = "prophecy-bucket";
 
 /// A step that has no divisor in common with the whole, near the golden section of it: it visits every place
 /// once before it visits one again, and spreads any few in a row evenly.
-const STEP: u64 = 61_803;
+pub(super) const STEP: u64 = 61_803;
 
 /// What was chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,6 +5,7 @@ use std::env;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,7 +23,7 @@ use super::routing::{self, Arm, Front, Routing, Rule, Shadow, Sticky};
 use super::socket_path;
 use crate::slice::Slice;
 use crate::strategy::{Select, Weight};
-use crate::traffic::{Edge, Later, Router, RouterError, Traffic};
+use crate::traffic::{Edge, Later, Router, RouterError, RouterKind, Traffic};
 
 /// How long a router may take for an answer.
 const ANSWER: Duration = Duration::from_secs(2);
@@ -34,6 +35,14 @@ const START: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug)]
 pub struct Client {
     home: PathBuf,
+    kind: RouterKind,
+}
+
+/// HAProxy, as what carries a rollout's traffic.
+#[derive(Clone, Debug)]
+pub struct HaproxyRouter {
+    /// Its companion is steered as our own router is.
+    companion: OwnRouter,
 }
 
 /// Our own router, as what carries a rollout's traffic.
@@ -49,7 +58,12 @@ pub struct OwnRouter {
 impl Client {
     /// Names a router's folder; nothing is asked yet.
     pub fn new(home: &Path) -> Self {
-        Self { home: home.to_owned() }
+        Self::of(home, RouterKind::Own)
+    }
+
+    /// Names the folder of a router of some kind; the kind matters where one has to be started.
+    pub fn of(home: &Path, kind: RouterKind) -> Self {
+        Self { home: home.to_owned(), kind }
     }
 
     /// Makes sure that a router runs: starts one, as a process that outlives this one, if none answers.
@@ -74,6 +88,7 @@ impl Client {
             .args(["router", "--home"])
             .arg(&self.home)
             .args(["--threads", &threads.to_string()])
+            .args((self.kind == RouterKind::Haproxy).then_some("--haproxy"))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
@@ -132,6 +147,15 @@ impl Client {
         since: u64,
     ) -> Result<BTreeMap<String, Vec<Slice>>, RouterError> {
         self.ask(Method::GET, &format!("/slices?front={front}&since={since}"), None).await
+    }
+
+    /// Returns how many requests that ended since a second are in no slice.
+    ///
+    /// # Errors
+    ///
+    /// [`RouterError`].
+    pub async fn lost(&self, since: u64) -> Result<u64, RouterError> {
+        self.ask(Method::GET, &format!("/lost?since={since}"), None).await
     }
 
     /// Lets requests in flight end, and ends the router.
@@ -228,6 +252,59 @@ impl Router for OwnRouter {
 
     fn slices(&self, since: u64) -> Later<'_, Result<BTreeMap<String, Vec<Slice>>, RouterError>> {
         Box::pin(self.client.slices("entry", since))
+    }
+}
+
+// === impl HaproxyRouter ===
+
+impl HaproxyRouter {
+    /// Steers the HAProxy of a folder.
+    pub fn new(home: &Path, threads: usize) -> Self {
+        let client = Client::of(home, RouterKind::Haproxy);
+        Self { companion: OwnRouter { client, threads } }
+    }
+
+    /// Starts the companion if it is gone: HAProxy serves without it, but nobody counts.
+    async fn accompany(&self) -> Result<&Client, RouterError> {
+        let OwnRouter { client, threads } = &self.companion;
+        client.ensure(*threads).await.map(|_| client)
+    }
+}
+
+impl Router for HaproxyRouter {
+    fn apply<'a>(
+        &'a self,
+        edges: &'a BTreeMap<String, Edge>,
+        traffic: &'a Traffic,
+    ) -> Later<'a, Result<(), RouterError>> {
+        if traffic.mirrored.is_some() {
+            let message = "HAProxy cannot copy requests".to_owned();
+            return Box::pin(async { Err(RouterError::Refused { message }) });
+        }
+        self.companion.apply(edges, traffic)
+    }
+
+    fn in_flight(&self) -> Later<'_, Result<BTreeMap<String, u64>, RouterError>> {
+        Box::pin(async {
+            self.accompany().await?;
+            self.companion.in_flight().await
+        })
+    }
+
+    fn slices(&self, since: u64) -> Later<'_, Result<BTreeMap<String, Vec<Slice>>, RouterError>> {
+        Box::pin(async move { self.accompany().await?.slices("entry", since).await })
+    }
+
+    fn lost(&self, since: u64) -> Later<'_, Result<u64, RouterError>> {
+        Box::pin(async move { self.accompany().await?.lost(since).await })
+    }
+}
+
+/// Returns what carries an environment's traffic.
+pub fn steer(home: &Path, kind: RouterKind, threads: usize) -> Arc<dyn Router> {
+    match kind {
+        RouterKind::Own => Arc::new(OwnRouter::new(home, threads)),
+        RouterKind::Haproxy => Arc::new(HaproxyRouter::new(home, threads)),
     }
 }
 

@@ -49,10 +49,12 @@ pub struct ShadowCounts {
 
 type Place = (Arc<str>, Arc<str>);
 
+type Past = BTreeMap<(Place, u64, String), Slice>;
+
 /// Seconds that are whole, by edge and arm.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
-    past: Mutex<BTreeMap<(Place, u64, String), Slice>>,
+    past: Mutex<Past>,
 }
 
 thread_local! {
@@ -114,16 +116,39 @@ impl Ledger {
             known.failures += slice.failures;
             known.latency.merge(&slice.latency);
         }
-        if second.is_multiple_of(60) {
-            let oldest = second.saturating_sub(KEPT_SECONDS);
-            past.retain(|(_, second, _), _| *second >= oldest);
+        forget(&mut past, second);
+    }
+
+    /// Counts a request that ended in a second of its own, which may be past.
+    pub(super) fn count_in(&self, second: u64, met: Met<'_>) {
+        let mut past = self.past.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = (Arc::clone(met.front), Arc::clone(met.arm));
+        let known = past.entry((place, second, met.route.clone())).or_insert_with(|| Slice {
+            second,
+            route: met.route,
+            ..Slice::default()
+        });
+        known.requests += 1;
+        known.failures += u64::from(met.failed);
+        if let Some(latency) = met.latency {
+            known.latency.record(latency.as_nanos() as u64);
         }
+        forget(&mut past, second);
     }
 
     /// Returns an edge's whole seconds from one on, by arm.
     pub(super) fn since(&self, front: &str, since: u64) -> BTreeMap<String, Vec<Slice>> {
         // Threads hand over twice a second; the last two are not whole yet.
-        let until = now_second().saturating_sub(2);
+        self.between(front, since, now_second().saturating_sub(2))
+    }
+
+    /// Returns an edge's seconds from one to another, both of them as well, by arm.
+    pub(super) fn between(
+        &self,
+        front: &str,
+        since: u64,
+        until: u64,
+    ) -> BTreeMap<String, Vec<Slice>> {
         let past = self.past.lock().unwrap_or_else(PoisonError::into_inner);
         let mut found: BTreeMap<String, Vec<Slice>> = BTreeMap::new();
         for (((of, arm), second, _), slice) in past.iter() {
@@ -164,6 +189,14 @@ pub(super) fn route(method: &str, path: &str) -> String {
         known.insert(route.clone());
         route
     })
+}
+
+/// Drops seconds that are too old, once a minute.
+fn forget(past: &mut Past, second: u64) {
+    if second.is_multiple_of(60) {
+        let oldest = second.saturating_sub(KEPT_SECONDS);
+        past.retain(|(_, second, _), _| *second >= oldest);
+    }
 }
 
 fn now_second() -> u64 {

@@ -3,6 +3,7 @@
 mod bodies;
 mod dividing;
 mod failing;
+mod haproxy;
 mod instance;
 mod rig;
 mod steering;

@@ -108,6 +108,7 @@ impl Stage<'_> {
             settings,
             listen: prophecy_twin::launch::free_port().map(|port| ([127, 0, 0, 1], port).into()),
             name: Some("demo".to_owned()),
+            router: None,
             actor: "demo".to_owned(),
         }
     }

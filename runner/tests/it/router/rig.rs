@@ -11,7 +11,9 @@ use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::{HeaderMap, Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
-use prophecy_runner::router::{self, Arm, Client, Front, RouterOptions, Routing, RunRouterError};
+use prophecy_runner::router::{
+    self, Arm, Client, Front, RouterOptions, Routing, RunRouterError, haproxy,
+};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
@@ -52,9 +54,18 @@ impl Rig {
     }
 
     pub(super) async fn with(front: Front) -> Self {
+        Self::run_by(router::run, front).await
+    }
+
+    /// The same, behind HAProxy.
+    pub(super) async fn behind_haproxy(arms: Vec<Arm>) -> Self {
+        Self::run_by(haproxy::run, front(free_address(), arms)).await
+    }
+
+    async fn run_by(run: fn(&RouterOptions) -> Result<(), RunRouterError>, front: Front) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let options = RouterOptions { home: folder.path().to_owned(), threads: 2 };
-        let thread = std::thread::spawn(move || router::run(&options));
+        let thread = std::thread::spawn(move || run(&options));
         let (client, listen) = (Client::new(folder.path()), front.listen);
         let rig = Self { folder, client, listen, thread: Some(thread) };
         is_up(&rig.client).await;
