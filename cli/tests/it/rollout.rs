@@ -1,5 +1,7 @@
 //! Rollouts of real processes behind the real router, under load that counts what it loses.
 
+mod haproxy;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -78,6 +80,11 @@ pub(crate) struct Site {
 impl Site {
     /// Writes the builds, and deploys the first.
     pub(crate) fn start() -> Self {
+        Self::behind(&[])
+    }
+
+    /// The same, with more words to say about the router.
+    fn behind(router: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let write =
             |name: &str, text: &str| fs::write(folder.path().join(name), text).expect("written");
@@ -98,21 +105,22 @@ impl Site {
             write(&format!("{name}.yaml"), &text);
         }
         let mut site = Self { listen: free_address(), folder };
-        let mut first = site.first();
+        let mut first = site.first(router);
         // Something else on the machine may have taken the port meanwhile.
         for _ in 0..2 {
             if first.code != 0 && (first.stderr.clone() + &first.stdout).contains("ddress") {
                 site.listen = free_address();
-                first = site.first();
+                first = site.first(router);
             }
         }
         assert_eq!(first.code, 0, "{}{}", first.stdout, first.stderr);
         site
     }
 
-    fn first(&self) -> Finished {
+    fn first(&self, router: &[&str]) -> Finished {
         let listen = self.listen.to_string();
-        self.rollout("system", &["--listen", &listen, "--soak", "0s"])
+        let words = [&["--listen", &listen, "--soak", "0s"], router].concat();
+        self.rollout("system", &words)
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -240,6 +248,7 @@ fn ask_often(address: SocketAddr, stop: &AtomicBool, asked: &AtomicU64) -> std::
         asked.fetch_add(1, Ordering::Relaxed);
         stream.write_all(b"GET / HTTP/1.1\r\nhost: shop\r\n\r\n")?;
         let (mut line, mut length, mut status) = (String::new(), 0, String::new());
+        let mut is_last = false;
         loop {
             line.clear();
             if reader.read_line(&mut line)? == 0 {
@@ -251,6 +260,7 @@ fn ask_often(address: SocketAddr, stop: &AtomicBool, asked: &AtomicU64) -> std::
             if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
                 length = value.trim().parse().map_err(std::io::Error::other)?;
             }
+            is_last |= line.eq_ignore_ascii_case("connection: close\r\n");
             if line == "\r\n" {
                 break;
             }
@@ -259,6 +269,9 @@ fn ask_often(address: SocketAddr, stop: &AtomicBool, asked: &AtomicU64) -> std::
         reader.read_exact(&mut body)?;
         if status.contains(" 502") || status.contains(" 503") {
             return Err(std::io::Error::other(status.trim().to_owned()));
+        }
+        if is_last {
+            return Ok(());
         }
         std::thread::sleep(Duration::from_millis(15));
     }

@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::net::{UnixDatagram, UnixListener, UnixStream};
 use tokio::sync::{Mutex, watch};
@@ -31,8 +31,8 @@ use tokio::time::{Instant, sleep};
 
 use self::evidence::Evidence;
 use self::layout::Layout;
-use self::place::{LINES, LOG, Place, Running};
-use self::process::{Process, front_and_arm, signal};
+use self::place::{LINES, LOG, Place};
+use self::process::{Before, Process, front_and_arm, signal};
 use super::admin::{self, ArmState, Carrier, Refusal, RouterState, Steered};
 use super::routing::Routing;
 use super::{RouterOptions, RunRouterError, hold, raise_descriptors, read_routing, socket_path};
@@ -220,11 +220,10 @@ impl State {
 
     /// Takes over what runs, or starts it with the routing that was told last.
     async fn take_up(&mut self) {
-        let Running { generation, layout } = self.place.running();
         let newest = Place::processes(self.place.home()).into_iter().map(|(_, it)| it).max();
-        self.generation = generation.max(newest.unwrap_or(0));
-        if let Ok(process) = Process::adopt(&self.place, generation, &layout).await {
-            self.evidence.begin(generation, true);
+        self.generation = newest.unwrap_or(0);
+        if let Ok(process) = Process::adopt(&self.place).await {
+            self.evidence.begin(process.generation, true);
             self.current = Some(process);
         }
         let routing = self.routing.clone();
@@ -269,38 +268,46 @@ impl State {
                 drop(std::net::TcpListener::bind(gate.listen).map_err(taken)?);
             }
         }
-        if self.current.is_none() {
-            self.end_strays();
-        }
-        self.generation += 1;
-        let before = self.current.as_ref().map(|process| process.pid);
-        let told = (layout, routing);
-        self.evidence.begin(self.generation, false);
-        let started = Process::start(&self.place, self.generation, told, self.threads, before);
-        let process = match started.await {
-            Ok(process) => process,
-            Err(words) => {
-                self.evidence.end(self.generation, false);
-                return Err(words);
-            }
+        let strays = if self.current.is_some() { Vec::new() } else { self.strays() };
+        let before = match &self.current {
+            Some(process) => Some(Before { pid: process.pid, hands_on: true }),
+            None => strays.first().map(|pid| Before { pid: *pid, hands_on: false }),
         };
-        self.ending.extend(self.current.replace(process));
+        let mut started = self.start((layout, routing), before).await;
+        if started.is_err() && !strays.is_empty() {
+            // They have the addresses, and nobody can talk to them.
+            strays.iter().for_each(|pid| signal(*pid, Signal::KILL));
+            started = self.start((layout, routing), None).await;
+        }
+        self.ending.extend(self.current.replace(started?));
         self.untidy = None;
-        let running = Running { generation: self.generation, layout: layout.clone() };
         let alive: Vec<u64> = self.ending.iter().map(|process| process.generation).collect();
-        // It serves; what cannot be written only costs a restart of it after the next crash.
-        drop(self.place.keep(&running, &alive));
+        self.place.forget(self.generation, &alive);
         Ok(())
     }
 
-    /// Ends processes that nobody can command, so that their addresses are free.
-    fn end_strays(&self) {
-        let known: Vec<u64> = self.ending.iter().map(|process| process.generation).collect();
-        for (pid, generation) in Place::processes(self.place.home()) {
-            if !known.contains(&generation) {
-                signal(pid, Signal::KILL);
-            }
+    async fn start(
+        &mut self,
+        told: (&Layout, &Routing),
+        before: Option<Before>,
+    ) -> Result<Process, String> {
+        self.generation += 1;
+        self.evidence.begin(self.generation, false);
+        let started = Process::start(&self.place, self.generation, told, self.threads, before);
+        let started = started.await;
+        if started.is_err() {
+            self.evidence.end(self.generation, false);
         }
+        started
+    }
+
+    /// Returns processes that nobody can command, the newest first.
+    fn strays(&self) -> Vec<Pid> {
+        let is_known = |of: u64| self.ending.iter().any(|process| process.generation == of);
+        let mut found = Place::processes(self.place.home());
+        found.retain(|(_, generation)| !is_known(*generation));
+        found.sort_by_key(|(_, generation)| std::cmp::Reverse(*generation));
+        found.into_iter().map(|(pid, _)| pid).collect()
     }
 
     fn drop_current(&mut self) {

@@ -22,6 +22,10 @@ const PROMPT: &[u8] = b"\n> ";
 #[derive(Debug)]
 pub(super) struct Commands {
     stream: UnixStream,
+    /// What has been read and belongs to no answer yet.
+    read: Vec<u8>,
+    /// Commands that were given and whose answers nobody waits for any more.
+    unanswered: usize,
 }
 
 /// What a process says of one of its parts.
@@ -55,7 +59,7 @@ impl Commands {
     /// Connects to whatever process listens now.
     pub(super) async fn connect(socket: &Path) -> io::Result<Self> {
         let stream = timeout(ANSWER, UnixStream::connect(socket)).await??;
-        let mut commands = Self { stream };
+        let mut commands = Self { stream, read: Vec::new(), unanswered: 0 };
         commands.ask("prompt").await?;
         commands.ask("set timeout cli 86400").await?;
         Ok(commands)
@@ -63,18 +67,36 @@ impl Commands {
 
     /// Gives a command, and returns what was answered.
     pub(super) async fn ask(&mut self, command: &str) -> io::Result<String> {
+        // Whoever asks may be broken off; what is answered then is not for who asks next.
+        let before = self.unanswered;
+        self.unanswered += 1;
         let asked = async {
             self.stream.write_all(format!("{command}\n").as_bytes()).await?;
-            let mut answer = Vec::new();
-            while !answer.ends_with(PROMPT) {
-                if self.stream.read_buf(&mut answer).await? == 0 {
-                    return Err(io::ErrorKind::UnexpectedEof.into());
+            let mut left = before;
+            loop {
+                let answer = self.answer().await?;
+                self.unanswered -= 1;
+                if left == 0 {
+                    return Ok(answer);
                 }
+                left -= 1;
             }
-            answer.truncate(answer.len() - PROMPT.len());
-            Ok(String::from_utf8_lossy(&answer).into_owned())
         };
         timeout(ANSWER, asked).await?
+    }
+
+    async fn answer(&mut self) -> io::Result<String> {
+        loop {
+            let end = self.read.windows(PROMPT.len()).position(|bytes| bytes == PROMPT);
+            if let Some(end) = end {
+                let answer = String::from_utf8_lossy(&self.read[..end]).into_owned();
+                self.read.drain(..end + PROMPT.len());
+                return Ok(answer);
+            }
+            if self.stream.read_buf(&mut self.read).await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
     }
 
     /// Gives a command that is answered with nothing if it is done.

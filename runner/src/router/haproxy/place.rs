@@ -5,8 +5,8 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
+use prophecy_datasets::write_whole;
 use rustix::process::Pid;
-use serde::{Deserialize, Serialize};
 
 use super::layout::Layout;
 
@@ -18,13 +18,6 @@ pub(super) const LOG: &str = "lines.sock";
 
 /// The socket of lines that are sent once; also by a HAProxy that is about to end.
 pub(super) const LINES: &str = "line.sock";
-
-/// What runs, for whoever comes after a crash.
-#[derive(Debug, Default, Serialize, Deserialize)]
-pub(super) struct Running {
-    pub(super) generation: u64,
-    pub(super) layout: Layout,
-}
 
 /// The folder.
 #[derive(Debug)]
@@ -55,23 +48,38 @@ impl Place {
         self.home.join(format!("haproxy-{generation}.cfg"))
     }
 
-    /// Says what runs.
-    pub(super) fn running(&self) -> Running {
-        let text = fs::read(self.home.join("haproxy.json")).unwrap_or_default();
-        serde_json::from_slice(&text).unwrap_or_default()
+    /// Writes down what a process is started with.
+    pub(super) fn prepare(
+        &self,
+        generation: u64,
+        layout: &Layout,
+        (config, map): (&str, &str),
+    ) -> io::Result<()> {
+        let text = serde_json::to_vec_pretty(layout).expect("plain data");
+        write_whole(&self.layout_path(generation), &text)?;
+        write_whole(&self.home.join(map_name(generation)), map.as_bytes())?;
+        write_whole(&self.config(generation), config.as_bytes())
     }
 
-    /// Writes down what runs, and drops what no process was started with any more.
-    pub(super) fn keep(&self, running: &Running, alive: &[u64]) -> io::Result<()> {
-        let text = serde_json::to_vec_pretty(running).expect("plain data");
-        prophecy_datasets::write_whole(&self.home.join("haproxy.json"), &text)?;
-        for generation in running.generation.saturating_sub(64)..running.generation {
+    /// Returns what a process was started with.
+    pub(super) fn layout(&self, generation: u64) -> io::Result<Layout> {
+        let text = fs::read(self.layout_path(generation))?;
+        serde_json::from_slice(&text).map_err(io::Error::other)
+    }
+
+    fn layout_path(&self, generation: u64) -> PathBuf {
+        self.home.join(format!("haproxy-{generation}.json"))
+    }
+
+    /// Drops what no process was started with that still runs.
+    pub(super) fn forget(&self, before: u64, alive: &[u64]) {
+        for generation in before.saturating_sub(64)..before {
             if !alive.contains(&generation) {
                 drop(fs::remove_file(self.config(generation)));
+                drop(fs::remove_file(self.layout_path(generation)));
                 drop(fs::remove_file(self.home.join(map_name(generation))));
             }
         }
-        Ok(())
     }
 
     /// Returns the processes that were started in a folder, with their generations.

@@ -5,7 +5,6 @@ use std::io;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use prophecy_datasets::write_whole;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::{Instant, sleep};
 
@@ -18,6 +17,14 @@ use crate::router::routing::Routing;
 
 /// How long a process may take to say that it is there.
 const START: Duration = Duration::from_secs(3);
+
+/// The process before another one.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Before {
+    pub(super) pid: Pid,
+    /// Whether it can be asked for its listeners.
+    pub(super) hands_on: bool,
+}
 
 /// A process.
 #[derive(Debug)]
@@ -45,20 +52,19 @@ impl Process {
         generation: u64,
         (layout, routing): (&Layout, &Routing),
         threads: usize,
-        before: Option<Pid>,
+        before: Option<Before>,
     ) -> Result<Self, String> {
         let words = |error: io::Error| error.to_string();
         let path = place.config(generation);
-        write_whole(&path, config(layout, generation, threads).as_bytes()).map_err(words)?;
-        let map = place.home().join(map_name(generation));
-        write_whole(&map, text_of(&pairs(routing)).as_bytes()).map_err(words)?;
+        let text = config(layout, generation, threads);
+        place.prepare(generation, layout, (&text, &text_of(&pairs(routing)))).map_err(words)?;
         let mut command = Command::new(program().ok_or("`haproxy` is not installed")?);
         command.args(["-D", "-f"]).arg(&path).current_dir(place.home()).stdin(Stdio::null());
         if let Some(before) = before {
-            if place.socket(COMMANDS).exists() {
+            if before.hands_on && place.socket(COMMANDS).exists() {
                 command.args(["-x", COMMANDS]);
             }
-            command.args(["-sf", &before.as_raw_nonzero().to_string()]);
+            command.args(["-sf", &before.pid.as_raw_nonzero().to_string()]);
         }
         let output = tokio::task::spawn_blocking(move || command.output()).await;
         let output = output.map_err(io::Error::other).and_then(|it| it).map_err(words)?;
@@ -67,26 +73,28 @@ impl Process {
         }
         let until = Instant::now() + START;
         loop {
-            match Self::adopt(place, generation, layout).await {
-                Ok(process) => return Ok(process),
+            match Self::adopt(place).await {
+                Ok(process) if process.generation == generation => return Ok(process),
+                Ok(_) if Instant::now() >= until => {
+                    return Err("another HAProxy answers".to_owned());
+                }
                 Err(error) if Instant::now() >= until => {
                     return Err(format!("HAProxy does not answer: {error}"));
                 }
-                Err(_) => sleep(Duration::from_millis(5)).await,
+                _ => sleep(Duration::from_millis(5)).await,
             }
         }
     }
 
-    /// Takes over a process that runs.
-    pub(super) async fn adopt(place: &Place, generation: u64, layout: &Layout) -> io::Result<Self> {
+    /// Takes over the process that has the listeners.
+    pub(super) async fn adopt(place: &Place) -> io::Result<Self> {
         let mut commands = Commands::connect(&place.socket(COMMANDS)).await?;
-        let (pid, found) = commands.identity().await?;
-        let pid = Pid::from_raw(pid).filter(|_| found == generation);
-        let pid = pid.ok_or_else(|| io::Error::other("another process answers"))?;
+        let (pid, generation) = commands.identity().await?;
+        let pid = Pid::from_raw(pid).ok_or_else(|| io::Error::other("it has no number"))?;
         Ok(Self {
             generation,
             pid,
-            layout: layout.clone(),
+            layout: place.layout(generation)?,
             commands,
             resting: BTreeSet::new(),
             rows: Vec::new(),
@@ -99,9 +107,11 @@ impl Process {
     pub(super) async fn tell(&mut self, layout: &Layout, routing: &Routing) -> io::Result<()> {
         let wanted = layout.servers();
         let all = self.layout.servers();
-        for name in self.resting.intersection(&wanted).cloned().collect::<Vec<_>>() {
+        let (wanted_again, resting): (BTreeSet<_>, BTreeSet<_>) =
+            std::mem::take(&mut self.resting).into_iter().partition(|name| wanted.contains(name));
+        self.resting = resting;
+        for name in wanted_again {
             self.commands.tell(&format!("set server {name} state ready")).await?;
-            self.resting.remove(&name);
         }
         self.commands.replace(&map_name(self.generation), &pairs(routing)).await?;
         for name in all.difference(&wanted) {

@@ -229,6 +229,21 @@ async fn a_killed_or_silent_haproxy_comes_back_as_it_was_told_and_that_is_known(
 }
 
 #[tokio::test]
+async fn a_lost_runtime_socket_keeps_nobody_from_steering() {
+    let (candidate, stable) = (Instance::start("candidate").await, Instance::start("stable").await);
+    let arms = vec![arm("candidate", 100_000, &[&candidate]), arm("stable", 0, &[&stable])];
+    let rig = Rig::behind_haproxy(arms).await;
+    fs::remove_file(rig.folder.path().join("haproxy.sock")).unwrap();
+    rig.change_front(|front| (front.arms[0].weight, front.arms[1].weight) = (0, 100_000)).await;
+    assert_eq!(rig.caller().await.get("/").await.body, "stable");
+    // Another process cannot ask for the listeners, and is given the addresses instead.
+    let third = Instance::start("third").await;
+    rig.change_front(|front| front.arms = vec![arm("third", 100_000, &[&third])]).await;
+    assert_eq!(rig.caller().await.get("/").await.body, "third");
+    rig.stop().await;
+}
+
+#[tokio::test]
 async fn what_it_cannot_do_is_refused_and_changes_nothing() {
     let app = Instance::start("app").await;
     let rig = Rig::behind_haproxy(vec![arm("app", 100_000, &[&app])]).await;
