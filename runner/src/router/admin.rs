@@ -24,7 +24,7 @@ use super::routing::Routing;
 use super::table::Table;
 use super::write_routing;
 use crate::slice::Slice;
-use crate::traffic::Later;
+use crate::traffic::{Later, RouterKind};
 
 /// The largest routing.
 const ROUTING_BYTES: usize = 4 << 20;
@@ -36,6 +36,9 @@ pub struct RouterState {
     pub revision: u64,
     /// Its process.
     pub pid: u32,
+    /// What serves.
+    #[serde(default)]
+    pub kind: RouterKind,
     /// What each arm has had, over all edges.
     pub arms: BTreeMap<String, ArmState>,
     /// Copies, and requests that wait, by edge.
@@ -232,6 +235,7 @@ fn state(table: &Table) -> RouterState {
     RouterState {
         revision: table.routing().revision,
         pid: std::process::id(),
+        kind: RouterKind::Own,
         arms: arms.collect(),
         edges: edges.collect(),
     }

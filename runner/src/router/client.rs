@@ -73,7 +73,7 @@ impl Client {
     /// [`RouterError::Unreachable`] if it does not come up.
     pub async fn ensure(&self, threads: usize) -> Result<RouterState, RouterError> {
         if let Ok(state) = self.state().await {
-            return Ok(state);
+            return self.checked(state);
         }
         let unreachable = |found: String| RouterError::Unreachable { found };
         std::fs::create_dir_all(&self.home).map_err(|error| unreachable(error.to_string()))?;
@@ -99,11 +99,24 @@ impl Client {
         let until = Instant::now() + START;
         loop {
             match self.state().await {
-                Ok(state) => return Ok(state),
+                Ok(state) => return self.checked(state),
                 Err(error) if Instant::now() >= until => return Err(error),
                 Err(_) => sleep(Duration::from_millis(20)).await,
             }
         }
+    }
+
+    /// Refuses a router of another kind, which an earlier attempt may have left.
+    fn checked(&self, state: RouterState) -> Result<RouterState, RouterError> {
+        if state.kind == self.kind {
+            return Ok(state);
+        }
+        let message = format!(
+            "it is `{}`, expected `{}`; `prophecy rollout down` ends it",
+            state.kind.name(),
+            self.kind.name()
+        );
+        Err(RouterError::Refused { message })
     }
 
     /// Returns what the router does and has done.

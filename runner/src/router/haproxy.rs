@@ -18,26 +18,28 @@ use std::collections::BTreeMap;
 use std::env;
 use std::fs;
 use std::io;
+use std::net::UdpSocket;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
-use tokio::net::{UnixDatagram, UnixListener, UnixStream};
+use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, sleep};
 
 use self::evidence::Evidence;
 use self::layout::Layout;
-use self::place::{LINES, LOG, Place};
+use self::place::{LOG, Place};
 use self::process::{Before, Process, front_and_arm, signal};
 use super::admin::{self, ArmState, Carrier, Refusal, RouterState, Steered};
 use super::routing::Routing;
 use super::{RouterOptions, RunRouterError, hold, raise_descriptors, read_routing, socket_path};
 use crate::slice::Slice;
-use crate::traffic::Later;
+use crate::traffic::{Later, RouterKind};
 
 /// How often HAProxy is looked at.
 const TICK: Duration = Duration::from_millis(100);
@@ -99,7 +101,7 @@ pub fn run(options: &RouterOptions) -> Result<(), RunRouterError> {
     fs::create_dir_all(home).map_err(file(home))?;
     let _held = hold(home)?;
     let routing = read_routing(home)?;
-    let place = Place::open(home).map_err(file(home))?;
+    let (place, lines) = Place::open(home).map_err(file(home))?;
     let socket = socket_path(home);
     drop(fs::remove_file(&socket));
     raise_descriptors();
@@ -107,8 +109,8 @@ pub fn run(options: &RouterOptions) -> Result<(), RunRouterError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(file(home))?;
     runtime.block_on(async {
-        let evidence = Arc::new(Evidence::default());
-        listen(&place, &evidence).map_err(file(home))?;
+        let evidence = Arc::new(Evidence::new(&place.lines.key));
+        listen(&place, lines, &evidence).map_err(file(home))?;
         let state = State::new(place, options.threads.max(1), routing, Arc::clone(&evidence));
         let handle = Handle(Arc::new(Haproxy { steered: Mutex::new(state), evidence }));
         handle.0.steered.lock().await.take_up().await;
@@ -149,27 +151,26 @@ pub fn program() -> Option<PathBuf> {
 }
 
 /// Listens for what callers met.
-fn listen(place: &Place, evidence: &Arc<Evidence>) -> io::Result<()> {
-    let owned = |name| {
-        let path = place.socket(name);
-        drop(fs::remove_file(&path));
-        path
-    };
-    let lines = UnixDatagram::bind(owned(LINES))?;
-    let log = UnixListener::bind(owned(LOG))?;
-    for name in [LINES, LOG] {
-        fs::set_permissions(place.socket(name), fs::Permissions::from_mode(0o600))?;
-    }
-    let (of_lines, of_log) = (Arc::clone(evidence), Arc::clone(evidence));
-    tokio::spawn(async move {
+fn listen(place: &Place, lines: UdpSocket, evidence: &Arc<Evidence>) -> io::Result<()> {
+    lines.set_read_timeout(Some(TICK))?;
+    let counting = Arc::downgrade(evidence);
+    // A thread of its own: what is not read soon is dropped.
+    thread::spawn(move || {
         let mut buffer = vec![0; LINE_BYTES as usize];
-        while let Ok(count) = lines.recv(&mut buffer).await {
-            of_lines.line(&buffer[..count]);
+        while let Some(evidence) = counting.upgrade() {
+            if let Ok(count) = lines.recv(&mut buffer) {
+                evidence.line(&buffer[..count]);
+            }
         }
     });
+    let path = place.socket(LOG);
+    drop(fs::remove_file(&path));
+    let log = UnixListener::bind(&path)?;
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
+    let counting = Arc::clone(evidence);
     tokio::spawn(async move {
         while let Ok((stream, _)) = log.accept().await {
-            let evidence = Arc::clone(&of_log);
+            let evidence = Arc::clone(&counting);
             // A connection that breaks is made again, by HAProxy.
             tokio::spawn(async move { drop(read_lines(stream, &evidence).await) });
         }
@@ -407,7 +408,8 @@ impl State {
             (state.requests, state.failures) = (requests, failures);
         }
         let pid = std::process::id();
-        RouterState { revision: self.routing.revision, pid, arms, edges: BTreeMap::new() }
+        let (revision, kind) = (self.routing.revision, RouterKind::Haproxy);
+        RouterState { revision, pid, kind, arms, edges: BTreeMap::new() }
     }
 }
 

@@ -3,14 +3,15 @@
 
 use super::super::choice::{BUCKET_COOKIE, STEP};
 use super::layout::{ARMS, Gate, Layout, backend, encode, rule_key};
-use super::place::{COMMANDS, LINES, LOG, map_name};
+use super::place::{COMMANDS, LOG, Lines, map_name};
 use crate::strategy::WHOLE;
 
 /// The longest line of what callers met.
 const LINE_BYTES: usize = 2_048;
 
 /// Writes a configuration.
-pub(super) fn config(layout: &Layout, generation: u64, threads: usize) -> String {
+pub(super) fn config(layout: &Layout, generation: u64, lines: &Lines, threads: usize) -> String {
+    let port = lines.port;
     let mut text = format!(
         "global
     description prophecy-{generation}
@@ -21,7 +22,7 @@ pub(super) fn config(layout: &Layout, generation: u64, threads: usize) -> String
     hard-stop-after 1h
     tune.bufsize 32768
     log ring@lines len {LINE_BYTES} format raw local0
-    log unix@{LINES} len {LINE_BYTES} format raw local0
+    log 127.0.0.1:{port} len {LINE_BYTES} format raw local0
 ring lines
     format raw
     maxlen {LINE_BYTES}
@@ -31,6 +32,7 @@ ring lines
     server companion unix@{LOG} log-proto octet-count
 defaults
     mode http
+    option abortonclose
     option idle-close-on-response
     option redispatch 1
     option allbackups
@@ -46,7 +48,7 @@ backend turns
 "
     );
     for (name, gate) in &layout.gates {
-        front(&mut text, name, gate, generation);
+        front(&mut text, (name, gate), generation, lines);
         for arm in gate.arms.keys() {
             arm_of(&mut text, name, gate, arm);
         }
@@ -54,7 +56,8 @@ backend turns
     text
 }
 
-fn front(text: &mut String, name: &str, gate: &Gate, generation: u64) {
+fn front(text: &mut String, (name, gate): (&str, &Gate), generation: u64, lines: &Lines) {
+    let mark = &lines.key;
     let key = encode(name);
     let map = map_name(generation);
     // A key as short as the table takes: collisions would only share a counter.
@@ -63,7 +66,7 @@ fn front(text: &mut String, name: &str, gate: &Gate, generation: u64) {
     if gate.observed {
         text.push_str(&format!(
             "    log global
-    log-format \"prophecy {generation} {key} %b %s %[var(txn.number)] %ST %ts %B %[var(txn.began)] %[date(0,us)] %HM %HPO\"
+    log-format \"prophecy {mark} {generation} {key} %b %s %[var(txn.number)] %ST %ts %B %[var(txn.began)] %[date(0,us)] %HM %HPO\"
     http-request set-var(txn.began) date(0,us)
 "
         ));

@@ -4,7 +4,6 @@
 //! what it has ended and has not told is lost, and whoever asks for the seconds is told so.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -22,11 +21,12 @@ const UNDER_WAY: Duration = Duration::from_secs(1);
 const LOSSES: usize = 4_096;
 
 /// Everything that is known.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Evidence {
+    /// What every line has that counts.
+    key: String,
     ledger: Ledger,
     books: Mutex<Books>,
-    requests: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -72,6 +72,10 @@ struct Numbers(BTreeMap<u64, u64>);
 // === impl Evidence ===
 
 impl Evidence {
+    pub(super) fn new(key: &str) -> Self {
+        Self { key: key.to_owned(), ledger: Ledger::default(), books: Mutex::default() }
+    }
+
     fn books(&self) -> MutexGuard<'_, Books> {
         self.books.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -85,7 +89,7 @@ impl Evidence {
 
     /// Counts a line.
     pub(super) fn line(&self, text: &[u8]) {
-        let Some(line) = Line::parse(text) else { return };
+        let Some(line) = Line::parse(text, &self.key) else { return };
         let mut books = self.books();
         let Some(book) = books.generations.get_mut(&line.generation) else { return };
         if !book.counted.entry(line.front.to_owned()).or_default().insert(line.number) {
@@ -105,7 +109,6 @@ impl Evidence {
         *requests += 1;
         *failures += u64::from(outcome.failed);
         drop(books);
-        self.requests.fetch_add(1, Ordering::Relaxed);
         let (front, arm): (Arc<str>, Arc<str>) = (front.into(), arm.into());
         let route = ledger::route(line.method, line.path);
         let met = Met {

@@ -31,12 +31,12 @@ pub(super) struct Outcome {
 // === impl Line ===
 
 impl<'a> Line<'a> {
-    /// Reads a line; nothing if it is not about a request.
-    pub(super) fn parse(text: &'a [u8]) -> Option<Self> {
+    /// Reads a line; nothing if it has another key, or is not about a request.
+    pub(super) fn parse(text: &'a [u8], key: &str) -> Option<Self> {
         let text = std::str::from_utf8(text).ok()?.trim_end();
-        let mut words = text.splitn(13, ' ');
+        let mut words = text.splitn(14, ' ');
         let mut word = || words.next();
-        if word()? != "prophecy" {
+        if word()? != "prophecy" || word()? != key {
             return None;
         }
         let (generation, front) = (word()?.parse().ok()?, word()?);
@@ -81,8 +81,8 @@ mod tests {
 
     fn outcome(status: i32, ending: &str) -> Option<(bool, bool)> {
         let text =
-            format!("prophecy 3 entry entry:a a:b 7 {status} {ending} 90 1000 1500 GET /a/1");
-        let line = Line::parse(text.as_bytes()).expect("a line");
+            format!("prophecy key 3 entry entry:a a:b 7 {status} {ending} 90 1000 1500 GET /a/1");
+        let line = Line::parse(text.as_bytes(), "key").expect("a line");
         assert_eq!((line.generation, line.number, line.path), (3, 7, "/a/1"));
         line.outcome().map(|it| (it.failed, it.latency == Some(Duration::from_micros(500))))
     }
@@ -109,10 +109,13 @@ mod tests {
 
     #[test]
     fn leaves_out_what_is_not_about_a_request() {
-        for text in ["", "Server a/b is DOWN", "prophecy", "prophecy 1 entry a b - 400 PR"] {
-            assert_eq!(Line::parse(text.as_bytes()), None, "{text}");
+        let whole = "prophecy key 1 entry a b 1 200 -- 9 1 2 GET /";
+        assert!(Line::parse(whole.as_bytes(), "key").is_some());
+        assert_eq!(Line::parse(whole.as_bytes(), "other"), None, "somebody else wrote it");
+        for text in ["", "Server a/b is DOWN", "prophecy", "prophecy key 1 entry a b - 400 PR"] {
+            assert_eq!(Line::parse(text.as_bytes(), "key"), None, "{text}");
         }
-        let text = b"prophecy 1 entry a b 1 200 -- 1 2 \xff";
-        assert_eq!(Line::parse(text), None);
+        let text = b"prophecy key 1 entry a b 1 200 -- 9 1 2 GET \xff";
+        assert_eq!(Line::parse(text, "key"), None);
     }
 }

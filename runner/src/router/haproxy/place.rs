@@ -2,13 +2,18 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::net::{Ipv4Addr, UdpSocket};
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use prophecy_datasets::write_whole;
 use rustix::process::Pid;
+use serde::{Deserialize, Serialize};
 
 use super::layout::Layout;
+
+const LOCALHOST: Ipv4Addr = Ipv4Addr::LOCALHOST;
 
 /// The socket that HAProxy takes commands by.
 pub(super) const COMMANDS: &str = "haproxy.sock";
@@ -16,23 +21,40 @@ pub(super) const COMMANDS: &str = "haproxy.sock";
 /// The socket of lines that are sent again until somebody has taken them.
 pub(super) const LOG: &str = "lines.sock";
 
-/// The socket of lines that are sent once; also by a HAProxy that is about to end.
-pub(super) const LINES: &str = "line.sock";
+/// Where lines go that are sent once, also by a HAProxy that is about to end; and what marks them as its own.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Lines {
+    /// A port of the loopback address.
+    pub(super) port: u16,
+    pub(super) key: String,
+}
 
 /// The folder.
 #[derive(Debug)]
 pub(super) struct Place {
     home: PathBuf,
+    pub(super) lines: Lines,
     folder: File,
 }
 
 // === impl Place ===
 
 impl Place {
-    /// Opens a folder that is there.
-    pub(super) fn open(home: &Path) -> io::Result<Self> {
+    /// Opens a folder that is there, and a port for lines: the same as before if that is free, since a process that
+    /// runs knows no other.
+    pub(super) fn open(home: &Path) -> io::Result<(Self, UdpSocket)> {
         let home = std::path::absolute(home)?;
-        Ok(Self { folder: File::open(&home)?, home })
+        // Configurations hold the key of lines.
+        fs::set_permissions(&home, fs::Permissions::from_mode(0o700))?;
+        let path = home.join("lines.json");
+        let known = fs::read(&path).ok().and_then(|it| serde_json::from_slice::<Lines>(&it).ok());
+        let again = known.as_ref().and_then(|it| UdpSocket::bind((LOCALHOST, it.port)).ok());
+        let socket = again.map_or_else(|| UdpSocket::bind((LOCALHOST, 0)), Ok)?;
+        let port = socket.local_addr()?.port();
+        let key = known.map_or_else(fresh_key, |known| Ok(known.key))?;
+        let lines = Lines { port, key };
+        write_whole(&path, &serde_json::to_vec(&lines).expect("plain data"))?;
+        Ok((Self { folder: File::open(&home)?, home, lines }, socket))
     }
 
     pub(super) fn home(&self) -> &Path {
@@ -97,6 +119,12 @@ impl Place {
         });
         found.collect()
     }
+}
+
+fn fresh_key() -> io::Result<String> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(io::Error::other)?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// Returns the name of the map of a generation.

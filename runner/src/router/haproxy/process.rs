@@ -56,7 +56,7 @@ impl Process {
     ) -> Result<Self, String> {
         let words = |error: io::Error| error.to_string();
         let path = place.config(generation);
-        let text = config(layout, generation, threads);
+        let text = config(layout, generation, &place.lines, threads);
         place.prepare(generation, layout, (&text, &text_of(&pairs(routing)))).map_err(words)?;
         let mut command = Command::new(program().ok_or("`haproxy` is not installed")?);
         command.args(["-D", "-f"]).arg(&path).current_dir(place.home()).stdin(Stdio::null());

@@ -1,5 +1,7 @@
 //! The same routings, carried out by a real HAProxy.
 
+mod connections;
+
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -159,7 +161,7 @@ async fn another_process_takes_over_and_an_instance_dies_without_a_request_lost(
     let rig = Rig::behind_haproxy(vec![arm("stable", 100_000, &[&stable])]).await;
     let (over, asked) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
     let mut callers = JoinSet::new();
-    for _ in 0..4 {
+    for _ in 0..32 {
         let (listen, over, asked) = (rig.listen, Arc::clone(&over), Arc::clone(&asked));
         callers.spawn(async move {
             let mut caller = Caller::connect(listen).await;
@@ -176,6 +178,12 @@ async fn another_process_takes_over_and_an_instance_dies_without_a_request_lost(
     let mut waiting = rig.caller().await;
     let waits = tokio::spawn(async move { waiting.get("/wait").await.body });
     rig.until("it waits", |arms, _| arms["stable"].in_flight >= 1).await;
+    for _ in 0..4 {
+        // Every other arm is another process.
+        let other = Arm { name: "other".to_owned(), weight: 0, backends: vec![free_address()] };
+        rig.change_front(|front| front.arms = vec![other, arm("stable", 100_000, &[&stable])])
+            .await;
+    }
     let arms = vec![arm("candidate", 50_000, &[&candidate]), arm("stable", 50_000, &[&stable])];
     rig.change_front(|front| front.arms = arms).await;
     rig.until("both serve", |arms, _| arms.get("candidate").is_some_and(|it| it.requests > 100))
