@@ -53,6 +53,9 @@ const TIDY: Duration = Duration::from_secs(10);
 /// How long a process that is about to end is watched after its last request.
 const WATCHED: Duration = Duration::from_millis(1_500);
 
+/// How long a process that somebody else has started may take to answer.
+const STARTING: Duration = Duration::from_secs(1);
+
 /// How long requests in flight may take when it stops.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -221,11 +224,18 @@ impl State {
 
     /// Takes over what runs, or starts it with the routing that was told last.
     async fn take_up(&mut self) {
-        let newest = Place::processes(self.place.home()).into_iter().map(|(_, it)| it).max();
-        self.generation = newest.unwrap_or(0);
-        if let Ok(process) = Process::adopt(&self.place).await {
-            self.evidence.begin(process.generation, true);
-            self.current = Some(process);
+        self.generation = self.place.newest();
+        // One may be about to start that a companion before this one did not live to see.
+        let until = Instant::now() + STARTING;
+        while self.current.is_none() {
+            match Process::adopt(&self.place).await {
+                Ok(process) => {
+                    self.evidence.begin(process.generation, true);
+                    self.current = Some(process);
+                }
+                Err(_) if self.strays().is_empty() || Instant::now() >= until => break,
+                Err(_) => sleep(TICK / 5).await,
+            }
         }
         let routing = self.routing.clone();
         if !routing.fronts.is_empty() {
@@ -275,9 +285,13 @@ impl State {
             None => strays.first().map(|pid| Before { pid: *pid, hands_on: false }),
         };
         let mut started = self.start((layout, routing), before).await;
-        if started.is_err() && !strays.is_empty() {
+        if started.is_err() && self.current.is_none() {
             // They have the addresses, and nobody can talk to them.
-            strays.iter().for_each(|pid| signal(*pid, Signal::KILL));
+            let until = Instant::now() + STARTING;
+            while !self.strays().is_empty() && Instant::now() < until {
+                self.strays().into_iter().for_each(|pid| signal(pid, Signal::KILL));
+                sleep(TICK / 10).await;
+            }
             started = self.start((layout, routing), None).await;
         }
         self.ending.extend(self.current.replace(started?));

@@ -21,8 +21,14 @@ const EXECUTOR: &str = "rollout\0resume";
 fn kill(site: &Site, part: &str) {
     let found = processes(&site.path("env"), part);
     assert!(!found.is_empty(), "there is no {part:?}");
-    for pid in found {
-        kill_process(pid, Signal::KILL).expect("ours");
+    for pid in &found {
+        kill_process(*pid, Signal::KILL).expect("ours");
+    }
+    // What it held is free only when it is gone.
+    let until = Instant::now() + Duration::from_secs(10);
+    while processes(&site.path("env"), part).iter().any(|pid| found.contains(pid)) {
+        assert!(Instant::now() < until, "{part:?} does not end");
+        std::thread::sleep(Duration::from_millis(1));
     }
 }
 
@@ -114,7 +120,9 @@ fn gives_up_although_haproxy_its_companion_and_the_executor_were_killed() {
         }
         let begun = Instant::now();
         let aborted = site.say(&["abort"]);
-        assert!(begun.elapsed() < Duration::from_secs(10), "{parts:?}: {:?}", begun.elapsed());
+        let took = begun.elapsed();
+        let said = format!("{parts:?} after {took:?}: {}{}", aborted.stdout, aborted.stderr);
+        assert!(took < Duration::from_secs(10), "{said}{}", site.journal());
         assert_eq!(aborted.code, 6, "{parts:?}: {}{}", aborted.stdout, aborted.stderr);
         let journal = site.journal();
         assert!(journal.contains("\"state\":\"rolled_back\""), "{parts:?}: {journal}");

@@ -104,6 +104,17 @@ impl Place {
         }
     }
 
+    /// Returns the newest generation that anything is left of.
+    pub(super) fn newest(&self) -> u64 {
+        let entries = fs::read_dir(&self.home).into_iter().flatten();
+        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        let written = names.filter_map(|name| {
+            name.strip_prefix("haproxy-")?.strip_suffix(".cfg")?.parse::<u64>().ok()
+        });
+        let running = Self::processes(&self.home).into_iter().map(|(_, generation)| generation);
+        written.chain(running).max().unwrap_or(0)
+    }
+
     /// Returns the processes that were started in a folder, with their generations.
     pub(super) fn processes(home: &Path) -> Vec<(Pid, u64)> {
         let prefix = format!("{}/haproxy-", home.display());
