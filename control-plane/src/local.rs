@@ -122,6 +122,7 @@ impl LocalRollouts {
             },
             listen: None,
             name: None,
+            router: None,
             actor: request.actor.clone(),
         };
         let origin = Origin {
