@@ -11,6 +11,7 @@ mod hooks;
 mod interrupt;
 pub(crate) mod migrate;
 mod observe;
+mod sampler;
 mod watchdog;
 
 use std::path::PathBuf;

@@ -9,22 +9,45 @@
 //! | latency beside the control | slow requests [sway] to the candidate | the median is shown to be within the tolerance, and the tail to be at most twice as full |
 //! | a promise | the bounds show that it is broken, and not by the control as well | |
 //! | the forecast | the bounds lie outside of the interval, by more than the tolerance | |
+//! | a gauge or metric beside the control | an [excess] over the tolerance is shown | it is shown that there is none, where passing needs it |
+//! | what can leak | [growth] beside the control is shown, and has come to something | |
+//! | a ceiling, or a metric's limit | three samples in a row lie beyond it | the last three do not, where passing needs it |
+//!
+//! # What may be wrong
+//!
+//! Each step, and the soak, has the same part of a rollout's `alpha`, so that together they spend it once. Of a
+//! step's part one half is for errors, a fifth for latency, and three twentieths each for what is promised or
+//! foretold and for what is sampled; within the last two every check has as much. The parts add up to one, so that a
+//! healthy candidate is stopped by chance with a probability of at most `alpha`, however the checks depend on each
+//! other and however often one looks. Ceilings and limits are no matter of chance, and have no part.
 
 mod bounds;
+mod excess;
+mod gauge;
+mod growth;
 mod latency;
 mod options;
 mod race;
 mod sway;
+mod watched;
 
 use std::collections::BTreeMap;
 
 use prophecy_predictor::report::Metric;
 use serde::{Deserialize, Serialize};
 
+pub use self::gauge::{Gauge, Rule, Sample};
 use self::latency::Latency;
-pub use self::options::JudgeOptions;
+pub use self::options::{Control, JudgeOptions};
 use self::race::Race;
+use self::watched::Watched;
 use crate::slice::{Histogram, Slice};
+
+/// Which part of the alarms that may be false is for promises and the forecast together.
+const BOUNDS_PART: f64 = 0.15;
+
+/// Which part is for everything that is sampled.
+const SAMPLED_PART: f64 = 0.15;
 
 /// Compares two arms.
 #[derive(Clone, Debug)]
@@ -33,6 +56,7 @@ pub struct Judge {
     errors: Race,
     latency: Latency,
     routes: BTreeMap<String, [Route; 2]>,
+    watched: Vec<Watched>,
 }
 
 /// What one arm showed of one route.
@@ -98,7 +122,13 @@ impl Judge {
     /// Has seen nothing yet.
     pub fn new(options: JudgeOptions) -> Self {
         let latency = Latency::new(options.latency);
-        Self { options, errors: Race::new(), latency, routes: BTreeMap::new() }
+        let watched = options.gauges.iter().cloned().map(Watched::new).collect();
+        Self { options, errors: Race::new(), latency, routes: BTreeMap::new(), watched }
+    }
+
+    /// Takes what was sampled at a moment; the samples of one source come in order.
+    pub fn sample(&mut self, sample: &Sample) {
+        self.watched.iter_mut().for_each(|watched| watched.observe(sample));
     }
 
     /// Takes what control and candidate showed in a second; seconds come in order.
@@ -131,7 +161,7 @@ impl Judge {
         let bounded = self.options.bounds.len().max(1) as f64;
         for bound in &self.options.bounds {
             let Some([control, candidate]) = self.routes.get(&bound.route) else { continue };
-            let alpha = 0.3 * self.options.alpha / bounded;
+            let alpha = BOUNDS_PART * self.options.alpha / bounded;
             let check = match bound.metric {
                 Metric::ErrorRate => bound.errors(control, candidate, alpha),
                 metric => match metric.level() {
@@ -141,11 +171,36 @@ impl Judge {
             };
             checks.push(check);
         }
+        checks.extend(self.sampled_checks());
         for check in &mut checks {
             check.dry_run = self.options.dry_run.contains(&check.name);
         }
         let requests = self.errors.requests();
         Judgement { finding: self.finding(&checks, requests), requests, checks }
+    }
+
+    /// Says what the samples say; what passing needs is there in any case.
+    fn sampled_checks(&self) -> Vec<Check> {
+        let by_chance = self.watched.iter().filter(|it| it.gauge().rule.is_statistical()).count();
+        let alpha = SAMPLED_PART * self.options.alpha / by_chance.max(1) as f64;
+        let check = |watched: &Watched| watched.check(alpha, self.options.miss);
+        let mut checks: Vec<Check> = self.watched.iter().map(check).collect();
+        for name in &self.options.needed {
+            match checks.iter_mut().find(|check| check.name == *name) {
+                Some(check) => check.needed = true,
+                None => checks.push(Check {
+                    name: name.clone(),
+                    finding: Finding::NoData,
+                    dry_run: false,
+                    needed: true,
+                    values: [None; 2],
+                    interval: None,
+                    unit: String::new(),
+                    words: "it is needed, and there is nothing to compare it with".to_owned(),
+                }),
+            }
+        }
+        checks
     }
 
     fn finding(&self, checks: &[Check], requests: [u64; 2]) -> Finding {

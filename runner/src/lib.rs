@@ -18,6 +18,7 @@ pub mod instant;
 pub mod journal;
 pub mod judge;
 pub mod machine;
+pub mod metric;
 pub mod migration;
 pub mod outcome;
 pub mod plan;
@@ -30,6 +31,7 @@ pub mod slice;
 pub mod strategy;
 pub mod teardown;
 pub mod traffic;
+pub(crate) mod usage;
 pub mod window;
 
 pub use machine::State;

@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use prophecy_core::Probability;
-use prophecy_core::system::{Share, Span};
+use prophecy_core::system::{ByteSize, Share, Span};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::hook::{HookConfigError, HookSpec};
+use crate::metric::{Metric, MetricError};
 use crate::migration::Reversal;
 use crate::window::{ParseWindowError, Window, WindowSpec};
 
@@ -47,6 +48,9 @@ pub struct Settings {
     /// What is done to the data before the candidate starts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub migration: Option<Migration>,
+    /// What other systems are asked about the arms.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub metrics: Vec<Metric>,
     /// Who is to know.
     pub people: People,
 }
@@ -105,12 +109,34 @@ pub struct Analysis {
     pub errors: Share,
     /// By how much a latency quantile may be higher than the control's, relatively.
     pub latency: Share,
+    /// By how much the candidate may use more than the control of what is sampled each second, relatively.
+    pub gauges: Share,
+    /// By how much what can leak may grow beside the control's in an hour, relatively.
+    pub growth: Share,
+    /// What the candidate must not use more of, whatever the control uses.
+    pub ceilings: Ceilings,
+    /// Checks of gauges and metrics without which nothing passes, by name.
+    pub needed: BTreeSet<String>,
     /// What happens if a step stays undecided after having been extended once.
     pub undecided: Undecided,
     /// Checks that are made and never decide, by name.
     pub dry_run: BTreeSet<String>,
     /// Whether a candidate outside of its forecast is stopped though it keeps its promises.
     pub forecast: bool,
+}
+
+/// What a candidate must not use more of, over all of its processes.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Ceilings {
+    /// Processor time, in cores.
+    pub cpu_cores: Option<f64>,
+    /// Resident memory.
+    pub memory_bytes: Option<ByteSize>,
+    /// Open descriptors.
+    pub descriptors: Option<u64>,
+    /// Threads.
+    pub threads: Option<u64>,
 }
 
 /// What happens with a step that stays undecided.
@@ -176,6 +202,9 @@ pub enum ReadSettingsError {
     /// A hook cannot be used.
     #[error("cannot use the hooks")]
     Hook(#[from] HookConfigError),
+    /// A metric cannot be used.
+    #[error("cannot use the metrics")]
+    Metric(#[from] MetricError),
     /// A number is out of range.
     #[error("`{place}` is {found}; it needs {expected}")]
     Range {
@@ -243,6 +272,7 @@ impl Settings {
         if self.migration.as_ref().is_some_and(|migration| migration.command.is_empty()) {
             return range("migration.command", "empty".to_owned(), "a program");
         }
+        self.check_metrics()?;
         self.checked_windows()?;
         for hook in &self.hooks {
             hook.clone().open()?;
@@ -252,6 +282,32 @@ impl Settings {
 }
 
 impl Settings {
+    fn check_metrics(&self) -> Result<(), ReadSettingsError> {
+        let range = |place, found: &str, expected| {
+            Err(ReadSettingsError::Range { place, found: found.to_owned(), expected })
+        };
+        let mut names = BTreeSet::new();
+        for metric in &self.metrics {
+            metric.check()?;
+            if !names.insert(&metric.name) {
+                return range("metrics", &metric.name, "each name once");
+            }
+        }
+        let cores = self.analysis.ceilings.cpu_cores;
+        if cores.is_some_and(|cores| !cores.is_finite() || cores <= 0.0) {
+            return range("analysis.ceilings.cpu_cores", "no number above zero", "one");
+        }
+        // Nothing ever shows that something will not grow.
+        let kinds = ["gauge/", "ceiling/", "metric/"];
+        let odd = |name: &&String| !kinds.iter().any(|kind| name.starts_with(kind));
+        match self.analysis.needed.iter().find(odd) {
+            Some(name) => {
+                range("analysis.needed", name, "names of `gauge/`, `ceiling/` or `metric/`")
+            }
+            None => Ok(()),
+        }
+    }
+
     /// Returns the freeze windows, checked.
     ///
     /// # Errors
@@ -281,6 +337,7 @@ impl Default for Settings {
             approvals: None,
             hooks: Vec::new(),
             migration: None,
+            metrics: Vec::new(),
             people: People::default(),
         }
     }
@@ -300,6 +357,10 @@ impl Default for Analysis {
             minimum_requests: 200,
             errors: Share(Probability::clamped(0.01)),
             latency: Share(Probability::clamped(0.2)),
+            gauges: Share(Probability::clamped(0.5)),
+            growth: Share(Probability::clamped(0.5)),
+            ceilings: Ceilings::default(),
+            needed: BTreeSet::new(),
             undecided: Undecided::Pause,
             dry_run: BTreeSet::new(),
             forecast: true,
@@ -350,6 +411,9 @@ mod tests {
             "gate: { max_risk: 101 }",
             "analysis: { alpha: 0.5 }",
             "confirm: [0]",
+            "analysis: { needed: [growth/memory] }",
+            "analysis: { ceilings: { cpu_cores: 0 } }",
+            "metrics: [{ name: a, provider: { prometheus: 'http://127.0.0.1' }, query: up }]",
         ] {
             assert!(Settings::from_yaml(bad).is_err(), "{bad}");
         }

@@ -1,6 +1,7 @@
 //! Rollouts of real processes behind the real router, under load that counts what it loses.
 
 mod haproxy;
+mod measured;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};

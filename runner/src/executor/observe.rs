@@ -7,12 +7,13 @@ use serde_json::json;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::forward::{by, said};
+use super::sampler::Sampler;
 use super::{Executor, Next};
 use crate::control::Verb;
 use crate::evidence;
 use crate::evidence::Look;
 use crate::hook::HookKind;
-use crate::judge::{Finding, Judge, JudgeOptions, Judgement};
+use crate::judge::{Control, Finding, Judge, JudgeOptions, Judgement};
 use crate::machine::State;
 use crate::settings::Undecided;
 use crate::slice::Slice;
@@ -46,6 +47,7 @@ struct Watch {
     /// Requests that were seen, and those of which the router knows nothing.
     requests: u64,
     lost: u64,
+    sampler: Sampler,
 }
 
 // === impl Executor ===
@@ -62,7 +64,14 @@ impl Executor {
         } else {
             self.environment.live.get(&self.plan.entry).cloned()
         };
-        let mut watch = self.watch(self.since(stage), control);
+        let kind = match () {
+            () if control.is_none() => Control::Nobody,
+            () if planned.control > Weight::ZERO && planned.control == planned.weight => {
+                Control::Copy
+            }
+            () => Control::Before,
+        };
+        let mut watch = self.watch(self.since(stage), control, kind);
         loop {
             sleep(LOOK).await;
             self.look(&mut watch).await;
@@ -153,7 +162,7 @@ impl Executor {
         let until = Instant::now() + self.plan.settings.soak.0;
         if self.plan.strategy.promotes() {
             let since = self.evidence_since(|state| state == State::Soaking);
-            let mut watch = self.watch(since, None);
+            let mut watch = self.watch(since, None, Control::Nobody);
             while Instant::now() < until {
                 sleep(LOOK).await;
                 self.look(&mut watch).await;
@@ -167,12 +176,13 @@ impl Executor {
         self.finish().await
     }
 
-    fn watch(&self, since: u64, control: Option<String>) -> Watch {
-        let options = JudgeOptions::of(&self.plan, control.is_some());
+    fn watch(&self, since: u64, control: Option<String>, kind: Control) -> Watch {
+        let options = JudgeOptions::of(&self.plan, kind);
         Watch {
             judge: Judge::new(options),
             next: since + 1,
             candidate: self.plan.candidate_group(),
+            sampler: Sampler::start(self, control.as_ref()),
             control,
             since,
             requests: 0,
@@ -197,6 +207,7 @@ impl Executor {
 
     /// Reads what has become whole since the last look.
     async fn look(&self, watch: &mut Watch) {
+        watch.sampler.taken().iter().for_each(|sample| watch.judge.sample(sample));
         let Ok(Ok(slices)) = timeout(ANSWER, self.site.router.slices(watch.next)).await else {
             // No data is not a pass: the judge will say that it has seen nothing.
             return;

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::client::conn::http1;
 use hyper::header::{CONTENT_TYPE, HOST, USER_AGENT};
-use hyper::{Method, Request};
+use hyper::{Method, Request, Uri};
 use hyper_util::rt::TokioIo;
 use prophecy_core::Timestamp;
 use tokio::net::{TcpStream, lookup_host};
@@ -70,6 +70,20 @@ impl AddressList {
         let address = address.to_canonical();
         address.is_loopback() || self.listed.contains(&address)
     }
+
+    /// Connects to where a URL leads, if that may be called. The address that was checked is the one that is
+    /// called: a name is looked up only once.
+    pub(crate) async fn connect(&self, url: &Uri) -> Result<TcpStream, NoAnswer> {
+        let host = url.host().unwrap_or_default();
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let port = url.port_u16().unwrap_or(80);
+        let found = lookup_host((host, port)).await.map_err(|_| NoAnswer::Unreachable)?;
+        let allowed: Vec<SocketAddr> = found.filter(|address| self.allows(address.ip())).collect();
+        if allowed.is_empty() {
+            return Err(NoAnswer::NotAllowed);
+        }
+        TcpStream::connect(allowed.as_slice()).await.map_err(|_| NoAnswer::Unreachable)
+    }
 }
 
 // === impl Backoff ===
@@ -99,6 +113,11 @@ impl HookSender {
     pub fn with_clock(allowed: AddressList, backoff: Backoff, clock: fn() -> Timestamp) -> Self {
         let events = Arc::new(Semaphore::new(EVENTS_UNDER_WAY_LIMIT));
         Self { allowed, backoff, clock, events }
+    }
+
+    /// Returns the addresses that may be called.
+    pub(crate) fn allowed(&self) -> &AddressList {
+        &self.allowed
     }
 
     /// Calls a hook, with its retries, and says what its answer means.
@@ -145,7 +164,7 @@ impl HookSender {
         request: &HookRequest,
         attempt: u32,
     ) -> Result<u16, NoAnswer> {
-        let stream = self.connect(hook).await?;
+        let stream = self.allowed.connect(&hook.url).await?;
         let handshake = http1::handshake::<_, Full<Bytes>>(TokioIo::new(stream)).await;
         let (mut calls, connection) = handshake.map_err(|_| NoAnswer::Broken)?;
         let at = (self.clock)();
@@ -163,20 +182,6 @@ impl HookSender {
             }
         };
         response.map(|response| response.status().as_u16()).map_err(|_| NoAnswer::Broken)
-    }
-
-    /// The address that was checked is the one that is called: a name is looked up only once.
-    async fn connect(&self, hook: &Hook) -> Result<TcpStream, NoAnswer> {
-        let host = hook.url.host().unwrap_or_default();
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        let port = hook.url.port_u16().unwrap_or(80);
-        let found = lookup_host((host, port)).await.map_err(|_| NoAnswer::Unreachable)?;
-        let allowed: Vec<SocketAddr> =
-            found.filter(|address| self.allowed.allows(address.ip())).collect();
-        if allowed.is_empty() {
-            return Err(NoAnswer::NotAllowed);
-        }
-        TcpStream::connect(allowed.as_slice()).await.map_err(|_| NoAnswer::Unreachable)
     }
 }
 

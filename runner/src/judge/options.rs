@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use prophecy_predictor::report::Metric;
 
-use super::{Check, Finding, Route, bounds};
+use super::{Check, Finding, Gauge, Route, bounds};
 use crate::plan::Plan;
 
 /// What a judge is to hold a candidate to.
@@ -26,6 +26,10 @@ pub struct JudgeOptions {
     pub dry_run: BTreeSet<String>,
     /// What was promised and foretold.
     pub bounds: Vec<Bound>,
+    /// What is sampled, and what it is held to.
+    pub gauges: Vec<Gauge>,
+    /// Checks without which nothing passes, by name.
+    pub needed: BTreeSet<String>,
 }
 
 /// A value that a metric of a route must not exceed.
@@ -50,11 +54,22 @@ pub enum Origin {
     Forecast,
 }
 
+/// What a candidate is compared with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Control {
+    /// Nothing.
+    Nobody,
+    /// What ran before, which has run for longer and may have more to do: it may use more or less.
+    Before,
+    /// A copy that started with the candidate and has as much to do, so that both may be expected to use as much.
+    Copy,
+}
+
 // === impl JudgeOptions ===
 
 impl JudgeOptions {
     /// Returns what a plan asks for. Every step has its part of the alarms that may be false.
-    pub fn of(plan: &Plan, compared: bool) -> Self {
+    pub fn of(plan: &Plan, control: Control) -> Self {
         let analysis = &plan.settings.analysis;
         let promises = plan.promises.iter().map(|promise| Bound {
             origin: Origin::Promise,
@@ -80,11 +95,25 @@ impl JudgeOptions {
             minimum_requests: analysis.minimum_requests,
             errors,
             latency,
-            compared,
-            dry_run: analysis.dry_run.clone(),
+            compared: control != Control::Nobody,
+            dry_run: dry_run(plan),
             bounds: promises.chain(foretold).collect(),
+            gauges: Gauge::of(plan, control),
+            needed: needed(plan),
         }
     }
+}
+
+fn dry_run(plan: &Plan) -> BTreeSet<String> {
+    let metrics = plan.settings.metrics.iter().filter(|metric| metric.dry_run);
+    let names = metrics.map(crate::metric::Metric::check_name);
+    plan.settings.analysis.dry_run.iter().cloned().chain(names).collect()
+}
+
+fn needed(plan: &Plan) -> BTreeSet<String> {
+    let metrics = plan.settings.metrics.iter().filter(|metric| metric.needed);
+    let names = metrics.map(crate::metric::Metric::check_name);
+    plan.settings.analysis.needed.iter().cloned().chain(names).collect()
 }
 
 // === impl Bound ===

@@ -53,12 +53,17 @@ impl Sway {
 
     /// Returns the evidence: 1 at first, and above `1/alpha` with a probability of at most `alpha` at any time.
     pub(super) fn evidence(&self) -> f64 {
-        let precision = PRIOR + self.squares;
-        let exponent = self.sum * self.sum / (2.0 * precision);
-        // Twice the half-Gaussian mixture: the normal distribution up to what the sum says.
-        let below = normal(self.sum / precision.sqrt());
-        2.0 * below * (PRIOR / precision).sqrt() * exponent.exp()
+        ln_mixture(self.sum, self.squares, PRIOR).exp()
     }
+}
+
+/// Returns the logarithm of the mean of `exp(λ·sum − λ²·squares/2)` over positive λ, of a normal prior with a
+/// precision in the unit of the squares.
+pub(super) fn ln_mixture(sum: f64, squares: f64, prior: f64) -> f64 {
+    let precision = prior + squares;
+    // Twice the half-Gaussian mixture: the normal distribution up to what the sum says.
+    let below = normal(sum / precision.sqrt()).max(f64::MIN_POSITIVE);
+    (2.0 * below).ln() + 0.5 * (prior / precision).ln() + sum * sum / (2.0 * precision)
 }
 
 /// Returns the standard normal distribution function, off by less than 1e-7.
