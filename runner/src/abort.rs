@@ -4,6 +4,7 @@
 //! that cannot be written, a router that does not answer, a store that is gone. What ran before is asked
 //! whether it is healthy *before* traffic goes there.
 
+use std::fs;
 use std::time::Duration;
 
 use prophecy_twin::launch::probe;
@@ -11,7 +12,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::environment::{Environment, EnvironmentFolder};
 use crate::executor::migrate;
-use crate::journal::{Entry, Journal};
+use crate::journal::{self, Entry, Journal};
 use crate::machine::State;
 use crate::migration::AbortAction;
 use crate::plan::Plan;
@@ -219,14 +220,7 @@ impl Abort<'_> {
 
     /// Writes that the candidate is gone and rejected.
     fn record(&mut self, notes: &mut Vec<String>) {
-        for id in [self.plan.candidate_group(), self.plan.control_group()] {
-            self.environment.groups.remove(&id);
-        }
-        self.environment.rollout = None;
-        if self.judged {
-            let rejected = self.plan.candidate.digest.clone();
-            self.environment.rejected.insert(rejected, self.plan.id.clone());
-        }
+        forget(&mut self.environment, self.plan, self.judged);
         if let Err(error) = self.folder.write(&self.environment) {
             notes.push(format!("the environment's file could not be written: {}", chain(&error)));
         }
@@ -247,6 +241,36 @@ impl Abort<'_> {
             notes.push(format!("not on record: {}", chain(&error)));
         }
     }
+}
+
+/// Takes the candidate out of what runs, and marks it if it was found to be bad.
+fn forget(environment: &mut Environment, plan: &Plan, judged: bool) {
+    for id in [plan.candidate_group(), plan.control_group()] {
+        environment.groups.remove(&id);
+    }
+    environment.rollout = None;
+    if judged {
+        environment.rejected.insert(plan.candidate.digest.clone(), plan.id.clone());
+    }
+}
+
+/// Returns what runs, less a candidate that was rolled back: its journal says so where a full disk kept the
+/// environment's file from being written.
+pub(crate) fn settled(folder: &EnvironmentFolder, mut environment: Environment) -> Environment {
+    let Some(path) = environment.rollout.as_ref().map(|id| folder.rollout(id)) else {
+        return environment;
+    };
+    let entries = journal::entries(&path).unwrap_or_default();
+    let plan = fs::read(path.join("plan.json")).ok();
+    let plan: Option<Plan> = plan.and_then(|text| serde_json::from_slice(&text).ok());
+    let is_back = entries.last().is_some_and(|entry| entry.state == State::RolledBack);
+    if let Some(plan) = plan.filter(|_| is_back) {
+        let aborting = entries.iter().filter(|entry| entry.state == State::Aborting);
+        let mut evidence = aborting.filter_map(|entry| entry.evidence.as_ref());
+        let judged = evidence.any(|it| it.get("judgement").is_some());
+        forget(&mut environment, &plan, judged);
+    }
+    environment
 }
 
 /// Returns an error with its causes, in one line.

@@ -214,7 +214,7 @@ impl EnvironmentFolder {
                 format!("its schema is `{}`; this version reads `{SCHEMA}`", environment.schema);
             return Err(EnvironmentError::Format { path, message });
         }
-        Ok(environment)
+        Ok(crate::abort::settled(self, environment))
     }
 
     /// Writes what runs, whole or not at all.

@@ -332,16 +332,13 @@ impl Group {
     pub fn running(&self, home: Home<'_>) -> Vec<(String, u32)> {
         let all = self.services.iter();
         let marks = all.flat_map(|(service, instances)| {
-            let mark = |index| (service.clone(), self.mark(home, service, index));
+            let mark = |index| (self.mark(home, service, index), service);
             (0..instances.len()).map(mark).collect::<Vec<_>>()
         });
-        marks
-            .flat_map(|(service, mark)| {
-                find(&mark)
-                    .into_iter()
-                    .map(move |pid| (service.clone(), pid.as_raw_nonzero().get() as u32))
-            })
-            .collect()
+        let marks: BTreeMap<String, &String> = marks.collect();
+        let service = |mark: &str| marks.get(mark).map(|service| (*service).clone());
+        let found = find_by(service).into_iter();
+        found.map(|(service, pid)| (service, pid.as_raw_nonzero().get() as u32)).collect()
     }
 
     fn first_addresses(&self) -> BTreeMap<String, SocketAddr> {
@@ -420,15 +417,22 @@ fn spawn(
 
 /// Returns the processes that carry a mark and have not ended.
 fn find(mark: &str) -> Vec<Pid> {
-    let wanted = format!("{MARK}={mark}");
+    find_by(|found| (found == mark).then_some(())).into_iter().map(|((), pid)| pid).collect()
+}
+
+/// Returns the processes whose mark something is known of, with it.
+fn find_by<T>(known: impl Fn(&str) -> Option<T>) -> Vec<(T, Pid)> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
     let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok());
-    let marked = pids.filter(|pid| {
-        let read = fs::read(format!("/proc/{pid}/environ"));
-        read.is_ok_and(|text| text.split(|byte| *byte == 0).any(|it| it == wanted.as_bytes()))
+    let marked = pids.filter_map(|pid| {
+        // A zombie's environment is empty, so it is not found.
+        let text = fs::read(format!("/proc/{pid}/environ")).ok()?;
+        let mut marks = text
+            .split(|byte| *byte == 0)
+            .filter_map(|it| str::from_utf8(it).ok()?.strip_prefix(MARK)?.strip_prefix('='));
+        Some((marks.find_map(&known)?, Pid::from_raw(pid)?))
     });
-    // A zombie's environment is empty, so it is not found.
-    marked.filter_map(Pid::from_raw).collect()
+    marked.collect()
 }
 
 fn signal(pid: Pid, signal: Signal) {

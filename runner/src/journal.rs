@@ -4,7 +4,7 @@
 //! entry: what it would have said has not happened.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use prophecy_core::Timestamp;
@@ -43,6 +43,9 @@ pub struct Journal {
     file: Option<File>,
     path: PathBuf,
     entries: Vec<Entry>,
+    /// Bytes of whole lines in the file, and the entries that they hold.
+    whole: u64,
+    written: usize,
 }
 
 /// Why a journal cannot be used.
@@ -92,14 +95,14 @@ impl Journal {
             options.create(true).truncate(false).write(true).open(&path).map_err(of_file)?;
         // What a crash left of a line is cut off, so that the next entry begins a line.
         file.set_len(whole).map_err(of_file)?;
-        io::Seek::seek(&mut file, io::SeekFrom::End(0)).map_err(of_file)?;
-        Ok(Self { file: Some(file), path, entries })
+        file.seek(io::SeekFrom::End(0)).map_err(of_file)?;
+        Ok(Self { file: Some(file), path, written: entries.len(), entries, whole })
     }
 
     /// Returns a journal that is kept in memory, for whoever cannot reach the file.
     pub fn of_memory(state: State) -> Self {
         let entry = Entry::new(Timestamp(0), state, "where it was last seen");
-        Self { file: None, path: PathBuf::new(), entries: vec![entry] }
+        Self { file: None, path: PathBuf::new(), entries: vec![entry], whole: 0, written: 0 }
     }
 
     /// Returns what was written.
@@ -129,7 +132,7 @@ impl Journal {
             .any(|entry| matches!(entry.state, State::Shifting { .. } | State::Promoting))
     }
 
-    /// Writes an entry and syncs it.
+    /// Writes an entry and syncs it, after those that could not be written before.
     ///
     /// # Errors
     ///
@@ -141,14 +144,27 @@ impl Journal {
             return Err(JournalError::Forbidden { from, to: entry.state });
         }
         entry.revision = self.revision() + 1;
-        let written = self.file.as_mut().map_or(Ok(()), |file| {
-            file.write_all(line(&entry).as_bytes()).and_then(|()| file.sync_data())
-        });
         self.entries.push(entry);
-        match written {
+        match self.write_rest() {
             Ok(()) => Ok(self.entries.last().expect("just pushed")),
             Err(source) => Err(JournalError::File { path: self.path.clone(), source }),
         }
+    }
+
+    /// Writes what is not in the file yet, whole or not at all: a full disk leaves no part of a line that the next
+    /// one would continue.
+    fn write_rest(&mut self) -> io::Result<()> {
+        let Some(file) = &mut self.file else { return Ok(()) };
+        let text: String = self.entries[self.written..].iter().map(line).collect();
+        let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_data());
+        if let Err(error) = written {
+            drop(file.set_len(self.whole));
+            drop(file.seek(io::SeekFrom::Start(self.whole)));
+            return Err(error);
+        }
+        self.whole += text.len() as u64;
+        self.written = self.entries.len();
+        Ok(())
     }
 }
 

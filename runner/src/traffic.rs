@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -68,6 +69,12 @@ pub trait Router: Debug + Send + Sync {
 
     /// Returns the requests in flight on each group.
     fn in_flight(&self) -> Later<'_, Result<BTreeMap<String, u64>, RouterError>>;
+
+    /// Returns the second that it counts in now, since 1970: its clock need not be that of whoever asks.
+    fn second(&self) -> Later<'_, Result<u64, RouterError>> {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Box::pin(std::future::ready(Ok(since.as_secs())))
+    }
 
     /// Returns what each group showed clients in each whole second from one on (seconds since 1970).
     fn slices(&self, since: u64) -> Later<'_, Result<BTreeMap<String, Vec<Slice>>, RouterError>>;

@@ -1,5 +1,6 @@
 //! Rollouts of real processes behind the real router, under load that counts what it loses.
 
+mod faults;
 mod haproxy;
 mod measured;
 
@@ -86,6 +87,21 @@ impl Site {
 
     /// The same, with more words to say about the router.
     fn behind(router: &[&str]) -> Self {
+        let mut site = Self::written();
+        let mut first = site.first(router);
+        // Something else on the machine may have taken the port meanwhile.
+        for _ in 0..2 {
+            if first.code != 0 && (first.stderr.clone() + &first.stdout).contains("ddress") {
+                site.listen = free_address();
+                first = site.first(router);
+            }
+        }
+        assert_eq!(first.code, 0, "{}{}", first.stdout, first.stderr);
+        site
+    }
+
+    /// Writes the builds, and starts nothing.
+    fn written() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let write =
             |name: &str, text: &str| fs::write(folder.path().join(name), text).expect("written");
@@ -105,17 +121,7 @@ impl Site {
             );
             write(&format!("{name}.yaml"), &text);
         }
-        let mut site = Self { listen: free_address(), folder };
-        let mut first = site.first(router);
-        // Something else on the machine may have taken the port meanwhile.
-        for _ in 0..2 {
-            if first.code != 0 && (first.stderr.clone() + &first.stdout).contains("ddress") {
-                site.listen = free_address();
-                first = site.first(router);
-            }
-        }
-        assert_eq!(first.code, 0, "{}{}", first.stdout, first.stderr);
-        site
+        Self { listen: free_address(), folder }
     }
 
     fn first(&self, router: &[&str]) -> Finished {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use prophecy_twin::load_system;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{Executor, Next, migrate};
 use crate::abort::chain;
@@ -11,11 +11,15 @@ use crate::control::{self, Command, Verb};
 use crate::environment::EnvironmentError;
 use crate::group::Group;
 use crate::hook::HookKind;
+use crate::journal::Entry;
 use crate::machine::State;
 use crate::strategy::{Stage, Strategy, Weight};
 use crate::traffic::{RouterError, Traffic, edges};
 
 const TICK: Duration = Duration::from_millis(50);
+
+/// How long a router gets for its answer.
+pub(super) const ANSWER: Duration = Duration::from_secs(2);
 
 // === impl Executor ===
 
@@ -29,7 +33,7 @@ impl Executor {
             State::Shifting { stage } => self.shift(stage).await,
             State::Settling { stage } => {
                 sleep(self.plan.settings.settle.0).await;
-                self.observation(stage, 0, "what was in flight before is over")
+                self.observation(stage, 0, "what was in flight before is over").await
             }
             State::Observing { stage, extended } => self.observe(stage, extended).await,
             State::Paused { stage } => self.paused(stage).await,
@@ -125,13 +129,21 @@ impl Executor {
     }
 
     /// Leads into the observation of a step; from which second on is on record.
-    pub(super) fn observation(&self, stage: u32, extended: u32, reason: &str) -> Next {
+    pub(super) async fn observation(&self, stage: u32, extended: u32, reason: &str) -> Next {
         let mut entry = self.entry(State::Observing { stage, extended }, reason);
         if extended == 0 {
-            let second = entry.at / 1_000_000_000;
-            entry.evidence = Some(serde_json::json!({ "since": second }));
+            entry.evidence = Some(self.counting_from(&entry).await);
         }
         Next::To(Box::new(entry))
+    }
+
+    /// Returns since when evidence counts, by the clock of who gathers it; ours may have been set meanwhile.
+    async fn counting_from(&self, entry: &Entry) -> serde_json::Value {
+        let second = match timeout(ANSWER, self.site.router.second()).await {
+            Ok(Ok(second)) => second,
+            _ => (entry.at / 1_000_000_000).max(0) as u64,
+        };
+        serde_json::json!({ "since": second })
     }
 
     async fn shift(&mut self, stage: u32) -> Next {
@@ -199,7 +211,9 @@ impl Executor {
                         Some(State::Shifting { stage }) => {
                             self.to(State::Shifting { stage }, words)
                         }
-                        Some(State::Observing { stage, .. }) => self.observation(stage, 0, &words),
+                        Some(State::Observing { stage, .. }) => {
+                            self.observation(stage, 0, &words).await
+                        }
                         _ => self.promoted(stage, &words),
                     },
                 );
@@ -259,8 +273,7 @@ impl Executor {
             words.push_str("; requests older than the drain limit are still on what ran before");
         }
         let mut entry = self.entry(State::Soaking, words);
-        let second = entry.at / 1_000_000_000;
-        entry.evidence = Some(serde_json::json!({ "since": second }));
+        entry.evidence = Some(self.counting_from(&entry).await);
         Next::To(Box::new(entry))
     }
 

@@ -6,14 +6,14 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::forward::{by, said};
+use super::forward::{ANSWER, by, said};
 use super::sampler::Sampler;
 use super::{Executor, Next};
 use crate::control::Verb;
 use crate::evidence;
 use crate::evidence::Look;
 use crate::hook::HookKind;
-use crate::judge::{Control, Finding, Judge, JudgeOptions, Judgement};
+use crate::judge::{Check, Control, Finding, Judge, JudgeOptions, Judgement};
 use crate::machine::State;
 use crate::settings::Undecided;
 use crate::slice::Slice;
@@ -28,6 +28,9 @@ const KEEP: Duration = Duration::from_secs(2);
 /// How long a router gets for its answer.
 const ANSWER: Duration = Duration::from_secs(2);
 
+/// How long a router may be silent before what it said earlier does not pass any more.
+const SILENCE: Duration = Duration::from_secs(5);
+
 /// A step does not pass if the router lost more than one in so many requests.
 const LOST: u64 = 1_000;
 
@@ -37,6 +40,8 @@ struct Watch {
     judge: Judge,
     /// The next second to be read.
     next: u64,
+    /// When seconds were last read.
+    heard: Instant,
     candidate: String,
     /// The group that it is compared with, if with any.
     control: Option<String>,
@@ -48,6 +53,39 @@ struct Watch {
     requests: u64,
     lost: u64,
     sampler: Sampler,
+}
+
+// === impl Watch ===
+
+impl Watch {
+    /// Says what can be said now; a router that has fallen silent may have stopped seeing what is bad.
+    fn judgement(&self) -> Judgement {
+        let mut judgement = self.judge.judgement();
+        let silent = self.heard.elapsed();
+        if silent >= SILENCE && judgement.passed() {
+            judgement.finding = Finding::Inconclusive;
+            judgement.checks.push(Check {
+                name: "router".to_owned(),
+                finding: Finding::NoData,
+                dry_run: false,
+                needed: true,
+                values: [None; 2],
+                interval: None,
+                unit: String::new(),
+                words: format!("it has said nothing for {} s", silent.as_secs()),
+            });
+        }
+        judgement
+    }
+
+    /// Says whether enough of what clients met is known.
+    fn is_whole(&self) -> bool {
+        self.lost * LOST <= self.requests
+    }
+
+    fn words(&self) -> String {
+        format!("the router does not know what became of {} request(s)", self.lost)
+    }
 }
 
 // === impl Executor ===
@@ -75,7 +113,7 @@ impl Executor {
         loop {
             sleep(LOOK).await;
             self.look(&mut watch).await;
-            let judgement = watch.judge.judgement();
+            let judgement = watch.judgement();
             self.judged(&mut watch, stage, &judgement);
             if let Some(reason) = judgement.failure() {
                 return Next::give_up_for(reason, json!({ "judgement": judgement }));
@@ -166,7 +204,7 @@ impl Executor {
             while Instant::now() < until {
                 sleep(LOOK).await;
                 self.look(&mut watch).await;
-                let judgement = watch.judge.judgement();
+                let judgement = watch.judgement();
                 self.judged(&mut watch, self.plan.stages.len() as u32, &judgement);
                 if let Some(reason) = judgement.failure() {
                     return Next::give_up_for(reason, json!({ "judgement": judgement }));
@@ -181,6 +219,7 @@ impl Executor {
         Watch {
             judge: Judge::new(options),
             next: since + 1,
+            heard: Instant::now(),
             candidate: self.plan.candidate_group(),
             sampler: Sampler::start(self, control.as_ref()),
             control,
@@ -212,6 +251,7 @@ impl Executor {
             // No data is not a pass: the judge will say that it has seen nothing.
             return;
         };
+        watch.heard = Instant::now();
         let lost = timeout(ANSWER, self.site.router.lost(watch.since)).await;
         if let Ok(Ok(lost)) = lost
             && lost > watch.lost
@@ -251,18 +291,5 @@ impl Executor {
             .filter(|entry| is(entry.state))
             .filter_map(|entry| entry.evidence.as_ref()?.get("since")?.as_u64());
         since.next().unwrap_or_default()
-    }
-}
-
-// === impl Watch ===
-
-impl Watch {
-    /// Says whether enough of what clients met is known.
-    fn is_whole(&self) -> bool {
-        self.lost * LOST <= self.requests
-    }
-
-    fn words(&self) -> String {
-        format!("the router does not know what became of {} request(s)", self.lost)
     }
 }

@@ -39,6 +39,9 @@ pub struct RouterState {
     /// What serves.
     #[serde(default)]
     pub kind: RouterKind,
+    /// The second that it counts in now, since 1970.
+    #[serde(default)]
+    pub second: u64,
     /// What each arm has had, over all edges.
     pub arms: BTreeMap<String, ArmState>,
     /// Copies, and requests that wait, by edge.
@@ -233,6 +236,7 @@ fn state(table: &Table) -> RouterState {
         (name, EdgeState { waiting, shadow: edge.copies.counts() })
     });
     RouterState {
+        second: super::ledger::now_second(),
         revision: table.routing().revision,
         pid: std::process::id(),
         kind: RouterKind::Own,

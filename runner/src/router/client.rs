@@ -263,6 +263,10 @@ impl Router for OwnRouter {
         })
     }
 
+    fn second(&self) -> Later<'_, Result<u64, RouterError>> {
+        Box::pin(async move { Ok(self.client.state().await?.second) })
+    }
+
     fn slices(&self, since: u64) -> Later<'_, Result<BTreeMap<String, Vec<Slice>>, RouterError>> {
         Box::pin(self.client.slices("entry", since))
     }

@@ -3,8 +3,8 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use prophecy_core::route::route_of;
 use serde::{Deserialize, Serialize};
@@ -199,6 +199,12 @@ fn forget(past: &mut Past, second: u64) {
     }
 }
 
-fn now_second() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+/// Returns the second since 1970, as it was when the router started and has gone on since: a clock that is set
+/// meanwhile neither skips seconds nor counts one twice.
+pub(super) fn now_second() -> u64 {
+    static START: LazyLock<(Instant, Duration)> = LazyLock::new(|| {
+        (Instant::now(), SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
+    });
+    let (started, at) = *START;
+    (at + started.elapsed()).as_secs()
 }

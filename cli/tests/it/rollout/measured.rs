@@ -129,6 +129,7 @@ fn stops_a_candidate_that_only_prometheus_sees_and_promotes_none_that_it_does_no
     site.settings("alpha: 0.1", &metric(address, "fails: above, slack: 1"));
     let stopped = site.rollout("good", &["--steps", "50%", "--observe", "60s"]);
     assert_eq!(stopped.code, 6, "{}{}", stopped.stdout, stopped.stderr);
+    println!("{}", stopped.stdout);
     assert!(stopped.stdout.contains("metric/jobs: a mean of "), "{}", stopped.stdout);
 
     // Within its limit, until nobody answers any more.

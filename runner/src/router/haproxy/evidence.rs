@@ -251,6 +251,7 @@ impl Numbers {
     }
 }
 
-fn now() -> u64 {
+/// Returns the microsecond since 1970 that HAProxy's lines are written by, too.
+pub(super) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as u64)
 }
