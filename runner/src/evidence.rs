@@ -5,9 +5,10 @@ use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::Path;
 
+use prophecy_core::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::judge::Judgement;
+use crate::judge::{Judgement, Sample};
 use crate::slice::Slice;
 
 /// What was said at one moment: a line of `judgements.ndjson`.
@@ -42,6 +43,14 @@ struct Line {
     slice: Slice,
 }
 
+/// A line of the file of samples.
+#[derive(Debug, Serialize)]
+struct Taken<'a> {
+    at: i64,
+    #[serde(flatten)]
+    sample: &'a Sample,
+}
+
 /// Keeps the slices from a second on. A full disk costs the record and not the rollout: decisions rest on
 /// what the router says.
 pub(crate) fn keep(folder: &Path, from: u64, slices: &BTreeMap<String, Vec<Slice>>) {
@@ -53,13 +62,20 @@ pub(crate) fn keep(folder: &Path, from: u64, slices: &BTreeMap<String, Vec<Slice
             text.push('\n');
         }
     }
-    if text.is_empty() {
-        return;
-    }
     append(&folder.join("slices.ndjson"), &text);
 }
 
+/// Keeps what was sampled until now, in the same way.
+pub(crate) fn keep_samples(folder: &Path, now: Timestamp, samples: &[Sample]) {
+    let line = |sample| serde_json::to_string(&Taken { at: now.0, sample }).expect("plain data");
+    let text: String = samples.iter().map(|sample| line(sample) + "\n").collect();
+    append(&folder.join("samples.ndjson"), &text);
+}
+
 fn append(path: &Path, text: &str) {
+    if text.is_empty() {
+        return;
+    }
     let opened = OpenOptions::new().create(true).append(true).open(path);
     drop(opened.and_then(|mut file| file.write_all(text.as_bytes())));
 }

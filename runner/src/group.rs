@@ -17,7 +17,9 @@ use prophecy_core::system::Run;
 use prophecy_twin::launch::placeholder::{self, Own, Places, UnknownPlaceholderError};
 use prophecy_twin::launch::{free_port, path_with_ours, probe, resolve};
 use prophecy_twin::{AllowList, LoadSystemError, LoadedSystem, load_system};
-use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
+use rustix::process::{
+    Pid, Signal, kill_process_group, test_kill_process, test_kill_process_group,
+};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::time::{Instant, sleep, timeout};
@@ -246,6 +248,7 @@ impl Group {
         let address = self.services[service][index].address;
         let mark = self.mark(home, service, index);
         let log = self.log(home, service, index);
+        let mut started = None;
         if find(&mark).is_empty() {
             // The data belong to the service, whichever build it is of.
             let data = home.folder.join("data").join(format!("{service}-{index}"));
@@ -257,7 +260,7 @@ impl Group {
             let filled = places.fill(service, run, &own).map_err(|source| {
                 GroupError::Placeholder { service: service.to_owned(), source }
             })?;
-            spawn(service, filled, &system.folder, &log, &mark)?;
+            started = Some(spawn(service, filled, &system.folder, &log, &mark)?);
         }
         let deadline = Instant::now() + run.ready.within.0;
         loop {
@@ -268,7 +271,9 @@ impl Group {
                 Ok(Err(found)) => found,
                 Err(_) => "it accepts connections but does not answer".to_owned(),
             };
-            if find(&mark).is_empty() {
+            // A process that has just begun has no environment for a moment, and none that can be found.
+            let is_there = started.is_some_and(|pid| test_kill_process(pid).is_ok());
+            if !is_there && find(&mark).is_empty() {
                 let (service, log) = (service.to_owned(), last_words(&log));
                 return Err(GroupError::Ended { service, log });
             }
@@ -387,7 +392,7 @@ fn spawn(
     folder: &Path,
     log: &Path,
     mark: &str,
-) -> Result<(), GroupError> {
+) -> Result<Pid, GroupError> {
     let prepare = |source| GroupError::Prepare { path: log.to_owned(), source };
     let output = OpenOptions::new().create(true).append(true).open(log).map_err(prepare)?;
     let errors = output.try_clone().map_err(prepare)?;
@@ -410,9 +415,10 @@ fn spawn(
             program: program.clone(),
             source,
         })?;
+    let pid = Pid::from_child(&child);
     // Somebody has to take note when it ends, as long as we are its parent.
     std::thread::spawn(move || drop(child.wait()));
-    Ok(())
+    Ok(pid)
 }
 
 /// Returns the processes that carry a mark and have not ended.

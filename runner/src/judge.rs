@@ -17,7 +17,7 @@
 //!
 //! Each step, and the soak, has the same part of a rollout's `alpha`, so that together they spend it once. Of a
 //! step's part one half is for errors, a fifth for latency, and three twentieths each for what is promised or
-//! foretold and for what is sampled; within the last two every check has as much. The parts add up to one, so that a
+//! foretold and for what is sampled; within the last two every check that decides has as much. The parts add up to one, so that a
 //! healthy candidate is stopped by chance with a probability of at most `alpha`, however the checks depend on each
 //! other and however often one looks. Ceilings and limits are no matter of chance, and have no part.
 
@@ -181,7 +181,10 @@ impl Judge {
 
     /// Says what the samples say; what passing needs is there in any case.
     fn sampled_checks(&self) -> Vec<Check> {
-        let by_chance = self.watched.iter().filter(|it| it.gauge().rule.is_statistical()).count();
+        let decides = |gauge: &Gauge| {
+            gauge.rule.is_statistical() && !self.options.dry_run.contains(&gauge.name)
+        };
+        let by_chance = self.watched.iter().filter(|it| decides(it.gauge())).count();
         let alpha = SAMPLED_PART * self.options.alpha / by_chance.max(1) as f64;
         let check = |watched: &Watched| watched.check(alpha, self.options.miss);
         let mut checks: Vec<Check> = self.watched.iter().map(check).collect();

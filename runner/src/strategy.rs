@@ -184,6 +184,15 @@ impl From<Weight> for String {
     }
 }
 
+// === impl Stage ===
+
+impl Stage {
+    /// Says whether a fresh copy of what runs has as much to do as the candidate.
+    pub fn has_copy(&self) -> bool {
+        self.control > Weight::ZERO && self.control == self.weight
+    }
+}
+
 // === impl Strategy ===
 
 impl Strategy {

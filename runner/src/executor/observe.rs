@@ -104,9 +104,7 @@ impl Executor {
         };
         let kind = match () {
             () if control.is_none() => Control::Nobody,
-            () if planned.control > Weight::ZERO && planned.control == planned.weight => {
-                Control::Copy
-            }
+            () if planned.has_copy() => Control::Copy,
             () => Control::Before,
         };
         let mut watch = self.watch(self.since(stage), control, kind);
@@ -246,7 +244,13 @@ impl Executor {
 
     /// Reads what has become whole since the last look.
     async fn look(&self, watch: &mut Watch) {
-        watch.sampler.taken().iter().for_each(|sample| watch.judge.sample(sample));
+        let samples = watch.sampler.taken();
+        samples.iter().for_each(|sample| watch.judge.sample(sample));
+        evidence::keep_samples(
+            &self.site.folder.rollout(&self.plan.id),
+            (self.site.clock)(),
+            &samples,
+        );
         let Ok(Ok(slices)) = timeout(ANSWER, self.site.router.slices(watch.next)).await else {
             // No data is not a pass: the judge will say that it has seen nothing.
             return;

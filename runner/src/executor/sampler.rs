@@ -19,6 +19,9 @@ use crate::usage::{self, Meter};
 /// How often is sampled what the arms use.
 const EVERY: Duration = Duration::from_secs(1);
 
+/// Why there is no value of what an arm uses.
+const GONE: &str = "there is no such arm, or its processes are gone";
+
 /// Samples in the background until it is dropped.
 #[derive(Debug)]
 pub(super) struct Sampler {
@@ -101,11 +104,9 @@ impl Arms {
                 if is_first && source == usage::CPU {
                     continue;
                 }
-                let sample = Sample {
-                    source: source.to_owned(),
-                    values: [control, candidate],
-                    missing: "processes are gone, or cannot be read".to_owned(),
-                };
+                let values = [control, candidate];
+                let missing = if values.contains(&None) { GONE } else { "" }.to_owned();
+                let sample = Sample { source: source.to_owned(), values, missing };
                 if give.send(sample).is_err() {
                     return;
                 }

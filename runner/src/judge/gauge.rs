@@ -1,5 +1,7 @@
 //! What is sampled on both arms rather than counted, and what it is held to.
 
+use serde::Serialize;
+
 use super::Control;
 use crate::metric::{Metric, Trigger, Worse};
 use crate::plan::Plan;
@@ -58,13 +60,14 @@ pub enum Rule {
 }
 
 /// What was seen at one moment.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Sample {
     /// Where it comes from.
     pub source: String,
     /// What control and candidate showed, where they showed something.
     pub values: [Option<f64>; 2],
     /// Why something is missing.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub missing: String,
 }
 
@@ -72,7 +75,7 @@ pub struct Sample {
 
 impl Gauge {
     /// Returns what a plan asks for beside a control.
-    pub(super) fn of(plan: &Plan, control: Control) -> Vec<Self> {
+    pub(crate) fn of(plan: &Plan, control: Control) -> Vec<Self> {
         let analysis = &plan.settings.analysis;
         let mut gauges = Vec::new();
         for (source, unit, absolute) in USAGE.into_iter().filter(|_| control == Control::Copy) {
@@ -102,6 +105,29 @@ impl Gauge {
         gauges
     }
 
+    /// Returns when it is a reason to stop, in words.
+    pub(crate) fn words(&self) -> String {
+        let unit = &self.unit;
+        match self.rule {
+            Rule::Beside { worse, relative, absolute } => {
+                let than = if worse == Worse::Above { "more" } else { "less" };
+                let part = 100.0 * relative;
+                format!(
+                    "shown to be {than} than the control's by over {part:.0} % and {absolute} {unit}"
+                )
+            }
+            Rule::Growth { per_hour, absolute } => {
+                let part = 100.0 * per_hour;
+                format!(
+                    "shown to grow beside the control by over {part:.0} % an hour, and {absolute} {unit} so far"
+                )
+            }
+            Rule::Within { least, most } => {
+                format!("not {} three times in a row", bounds_words(least, most, unit))
+            }
+        }
+    }
+
     fn new(name: String, source: &str, unit: &str, rule: Rule) -> Self {
         Self { name, source: source.to_owned(), unit: unit.to_owned(), rule }
     }
@@ -118,6 +144,13 @@ impl Gauge {
         let name = metric.check_name();
         Some(Self::new(name.clone(), &name, &metric.unit, rule))
     }
+}
+
+/// Returns what something is to be.
+pub(super) fn bounds_words(least: Option<f64>, most: Option<f64>, unit: &str) -> String {
+    let bounds = [(least, "at least"), (most, "at most")].into_iter();
+    let words = bounds.filter_map(|(bound, words)| Some(format!("{words} {} {unit}", bound?)));
+    words.map(|it| it.trim_end().to_owned()).collect::<Vec<_>>().join(" and ")
 }
 
 impl Rule {

@@ -96,18 +96,19 @@ impl JudgeOptions {
             errors,
             latency,
             compared: control != Control::Nobody,
-            dry_run: dry_run(plan),
+            dry_run: Self::dry_run_of(plan),
             bounds: promises.chain(foretold).collect(),
             gauges: Gauge::of(plan, control),
             needed: needed(plan),
         }
     }
-}
 
-fn dry_run(plan: &Plan) -> BTreeSet<String> {
-    let metrics = plan.settings.metrics.iter().filter(|metric| metric.dry_run);
-    let names = metrics.map(crate::metric::Metric::check_name);
-    plan.settings.analysis.dry_run.iter().cloned().chain(names).collect()
+    /// Returns the checks that never decide.
+    pub(crate) fn dry_run_of(plan: &Plan) -> BTreeSet<String> {
+        let metrics = plan.settings.metrics.iter().filter(|metric| metric.dry_run);
+        let names = metrics.map(crate::metric::Metric::check_name);
+        plan.settings.analysis.dry_run.iter().cloned().chain(names).collect()
+    }
 }
 
 fn needed(plan: &Plan) -> BTreeSet<String> {

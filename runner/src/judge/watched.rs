@@ -1,6 +1,7 @@
 //! The samples of one gauge as they come, and what they say.
 
 use super::excess::{Excess, Side};
+use super::gauge::bounds_words;
 use super::growth::Growth;
 use super::{Check, Finding, Gauge, Rule, Sample};
 use crate::metric::Worse;
@@ -192,11 +193,7 @@ impl Watched {
 
     fn bounded(&self, least: Option<f64>, most: Option<f64>) -> Said {
         let unit = &self.gauge.unit;
-        let bounds: Vec<String> = [(least, "at least"), (most, "at most")]
-            .into_iter()
-            .filter_map(|(bound, words)| Some(format!("{words} {:.2} {unit}", bound?)))
-            .collect();
-        let bounds = bounds.join(" and ");
+        let bounds = bounds_words(least, most, unit);
         let Some(last) = self.last[1] else {
             return (Finding::NoData, "no sample".to_owned());
         };
@@ -222,7 +219,9 @@ mod tests {
     use prophecy_core::Seed;
 
     use super::super::{Judge, JudgeOptions};
+
     use super::*;
+    use crate::slice::{Histogram, Slice};
 
     fn judge(gauges: Vec<Gauge>, needed: &[&str]) -> Judge {
         Judge::new(JudgeOptions {
@@ -260,7 +259,7 @@ mod tests {
     }
 
     /// Ten gauges of alike arms, each arm's samples wandering for themselves, with nothing tolerated, for ten minutes
-    /// and looked at sixty times. The whole of the alarms that may be false is spent in this one step. A thousand
+    /// and looked at thirty times. The whole of the alarms that may be false is spent in this one step. A thousand
     /// rollouts at 1 % have three standard errors of 0.95 %.
     #[test]
     fn ten_gauges_of_healthy_rollouts_are_seldom_taken_for_worse() {
@@ -277,7 +276,7 @@ mod tests {
                             state.map(|it| rho * it + (1.0 - rho * rho).sqrt() * stream.normal());
                         judge.sample(&sample(name, 10.0 + state[0], 10.0 + state[1]));
                     }
-                    second % 10 == 0 && judge.judgement().failure().is_some()
+                    second % 20 == 0 && judge.judgement().failure().is_some()
                 })
             });
             let stopped = stopped.count();
@@ -338,5 +337,38 @@ mod tests {
             });
             assert!(stopped.is_some_and(|second| second < 150), "{name}: {stopped:?}");
         }
+    }
+
+    fn slice(second: u64, failures: u64, latency_ms: u64) -> Slice {
+        let mut latency = Histogram::default();
+        (0..50).for_each(|nth| latency.record((latency_ms * 1_000 + nth) * 1_000));
+        Slice { second, route: "GET /".to_owned(), requests: 50, failures, latency }
+    }
+
+    /// Seconds that go back by an hour, stand still and jump ahead.
+    #[test]
+    fn a_clock_that_jumps_changes_nothing_that_is_said() {
+        const START: u64 = 1_700_000_000;
+        let clock = |nth: u64| match nth {
+            0..20 => START + nth,
+            20..40 => START + nth - 3_600,
+            40..60 => START,
+            _ => START + 7_200 + nth,
+        };
+        let said = |failures: u64, latency_ms: u64| {
+            let mut judge = judge(Vec::new(), &[]);
+            assert!(!judge.judgement().passed());
+            for second in (0..120).map(clock) {
+                judge.observe(
+                    second,
+                    &[slice(second, 0, 10)],
+                    &[slice(second, failures, latency_ms)],
+                );
+            }
+            judge.judgement().finding
+        };
+        assert_eq!(said(0, 10), Finding::Pass);
+        assert_eq!(said(5, 10), Finding::Fail);
+        assert_eq!(said(0, 40), Finding::Fail);
     }
 }

@@ -6,6 +6,7 @@ use prophecy_core::Timestamp;
 use prophecy_predictor::report::Metric;
 
 use super::{Expectation, Plan};
+use crate::judge::{Control, Gauge, JudgeOptions};
 use crate::settings::Undecided;
 use crate::strategy::{Stage, Strategy, Weight};
 
@@ -238,14 +239,32 @@ fn monitoring(plan: &Plan) -> String {
             ]
         })
         .collect();
+    let sampled = sampled(plan);
     if rows.is_empty() {
-        return "## Monitoring\n\nNothing is promised in the manifest's `slo`; the arms are compared with each other.\n"
-            .to_owned();
+        return format!(
+            "## Monitoring\n\nNothing is promised in the manifest's `slo`; the arms are compared with each other.\n{sampled}"
+        );
     }
     format!(
-        "## Monitoring\n\n{}",
+        "## Monitoring\n\n{}{sampled}",
         table(&["Metric", "Expected (90 %)", "Ends the rollout above"], &rows)
     )
+}
+
+/// Says what is sampled beside what clients meet.
+fn sampled(plan: &Plan) -> String {
+    let is_copied = plan.stages.iter().any(Stage::has_copy);
+    let control = if is_copied { Control::Copy } else { Control::Before };
+    let is_reported = |name: &String| !JudgeOptions::dry_run_of(plan).contains(name);
+    let rows: Vec<Vec<String>> = Gauge::of(plan, control)
+        .into_iter()
+        .filter(|gauge| is_reported(&gauge.name))
+        .map(|gauge| vec![format!("`{}`", gauge.name), gauge.words()])
+        .collect();
+    if rows.is_empty() {
+        return String::new();
+    }
+    format!("\n{}", table(&["Sampled", "Ends the rollout if it is"], &rows))
 }
 
 fn interval_words(expectation: &Expectation) -> String {

@@ -84,3 +84,18 @@ fn the_ways_back_of_the_guide_are_all_there_are() {
     let expected = [Reversal::Safe, Reversal::ForwardOnly, Reversal::NeedsMigration { command }];
     assert_eq!(found, expected);
 }
+
+#[test]
+fn the_settings_of_the_guide_to_rollouts_are_read() {
+    let guide = include_str!("../../../docs/rollouts.md");
+    let blocks: Vec<&str> = guide
+        .split("```yaml\n")
+        .skip(1)
+        .map(|block| block.split("```").next().unwrap_or_default())
+        .collect();
+    assert_eq!(blocks.len(), 2);
+    for block in blocks {
+        let settings = prophecy_runner::settings::Settings::from_yaml(block);
+        assert!(settings.is_ok(), "{:?}", settings.err());
+    }
+}

@@ -82,7 +82,7 @@ impl SmallSite {
         assert!([2, 6].contains(&aborted.code), "{}{}", aborted.stdout, aborted.stderr);
         assert!(self.site.journal().contains("\"rolled_back\""), "{}", self.site.journal());
         assert!(self.site.serving().contains("first"), "{}", self.site.serving());
-        let again = self.site.rollout("better", &["--steps", "50%"]);
+        let again = self.site.at_once("better", "", &["--soak", "0s"]);
         assert_eq!(again.code, 0, "{}{}", again.stdout, again.stderr);
         assert!(self.site.serving().contains("third"), "{}", self.site.serving());
     }

@@ -110,8 +110,8 @@ fn stops_a_candidate_that_keeps_more_and_more_memory() {
     assert_eq!(stopped.code, 6, "{}{}", stopped.stdout, stopped.stderr);
     let said = &stopped.stdout;
     assert!(said.contains("gauge/memory: ") || said.contains("growth/memory: "), "{said}");
-    site.settings("ceilings: { memory_bytes: 1MiB }, dry_run: [gauge/memory]", "");
-    let stopped = site.rollout("good", &["--steps", "50%", "--observe", "60s"]);
+    site.settings("ceilings: { memory_bytes: 1MiB }", "");
+    let stopped = site.rollout("good", &["--strategy", "blue-green", "--soak", "30s"]);
     assert_eq!(stopped.code, 6, "{}{}", stopped.stdout, stopped.stderr);
     assert!(stopped.stdout.contains("ceiling/memory: "), "{}", stopped.stdout);
     assert!(site.serving().contains("first"), "{}", site.serving());
@@ -126,18 +126,19 @@ fn stops_a_candidate_that_only_prometheus_sees_and_promotes_none_that_it_does_no
     let exporter = export(site.path("env/rollouts"), RATES);
     let Some((server, address)) = prometheus(site.folder.path(), exporter) else { return };
     let load = Load::start(site.listen);
-    site.settings("alpha: 0.1", &metric(address, "fails: above, slack: 1"));
+    let others = "dry_run: [gauge/cpu, gauge/memory, gauge/descriptors, gauge/threads, growth/memory, growth/descriptors]";
+    let analysis = format!("alpha: 0.1, {others}");
+    site.settings(&analysis, &metric(address, "fails: above, slack: 1"));
     let stopped = site.rollout("good", &["--steps", "50%", "--observe", "60s"]);
     assert_eq!(stopped.code, 6, "{}{}", stopped.stdout, stopped.stderr);
-    println!("{}", stopped.stdout);
     assert!(stopped.stdout.contains("metric/jobs: a mean of "), "{}", stopped.stdout);
 
     // Within its limit, until nobody answers any more.
     site.settings("alpha: 0.1", &metric(address, "max: 25"));
-    let detached = site.rollout("better", &["--steps", "50%", "--observe", "8s", "--detach"]);
+    let detached = site.rollout("better", &["--steps", "50%", "--observe", "6s", "--detach"]);
     assert_eq!(detached.code, 0, "{}", detached.stderr);
-    site.wait_for("observing", Duration::from_secs(30));
-    std::thread::sleep(Duration::from_secs(5));
+    site.wait_for("observing", Duration::from_mins(1));
+    std::thread::sleep(Duration::from_secs(3));
     drop(server);
     site.wait_for("rolled_back", Duration::from_mins(1));
     let journal = site.journal();
