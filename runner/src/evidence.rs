@@ -44,11 +44,12 @@ struct Line {
 }
 
 /// A line of the file of samples.
-#[derive(Debug, Serialize)]
-struct Taken<'a> {
+#[derive(Debug, Serialize, Deserialize)]
+struct Taken {
     at: i64,
+    stage: u32,
     #[serde(flatten)]
-    sample: &'a Sample,
+    sample: Sample,
 }
 
 /// Keeps the slices from a second on. A full disk costs the record and not the rollout: decisions rest on
@@ -65,11 +66,20 @@ pub(crate) fn keep(folder: &Path, from: u64, slices: &BTreeMap<String, Vec<Slice
     append(&folder.join("slices.ndjson"), &text);
 }
 
-/// Keeps what was sampled until now, in the same way.
-pub(crate) fn keep_samples(folder: &Path, now: Timestamp, samples: &[Sample]) {
-    let line = |sample| serde_json::to_string(&Taken { at: now.0, sample }).expect("plain data");
-    let text: String = samples.iter().map(|sample| line(sample) + "\n").collect();
-    append(&folder.join("samples.ndjson"), &text);
+/// Keeps what was sampled in a step until now, in the same way.
+pub(crate) fn keep_samples(folder: &Path, stage: u32, now: Timestamp, samples: &[Sample]) {
+    let line = |sample: &Sample| {
+        let taken = Taken { at: now.0, stage, sample: sample.clone() };
+        serde_json::to_string(&taken).expect("plain data") + "\n"
+    };
+    append(&folder.join("samples.ndjson"), &samples.iter().map(line).collect::<String>());
+}
+
+/// Returns what was sampled in a step, in order; what cannot be read is left out.
+pub(crate) fn read_samples(folder: &Path, stage: u32) -> Vec<Sample> {
+    let text = fs::read_to_string(folder.join("samples.ndjson")).unwrap_or_default();
+    let taken = text.lines().filter_map(|line| serde_json::from_str::<Taken>(line).ok());
+    taken.filter(|taken| taken.stage == stage).map(|taken| taken.sample).collect()
 }
 
 fn append(path: &Path, text: &str) {

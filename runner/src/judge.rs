@@ -151,6 +151,13 @@ impl Judge {
         self.latency.observe(second, &latency);
     }
 
+    /// Takes what was sampled before a step was extended or taken up again, so that its part of the alarms that may
+    /// be false is spent once.
+    pub fn take_up(&mut self, samples: &[Sample]) {
+        samples.iter().for_each(|sample| self.sample(sample));
+        self.watched.iter_mut().filter(|_| !samples.is_empty()).for_each(Watched::interrupt);
+    }
+
     /// Says what can be said now.
     pub fn judgement(&self) -> Judgement {
         let mut checks = Vec::new();
@@ -198,6 +205,7 @@ impl Judge {
                     needed: true,
                     values: [None; 2],
                     interval: None,
+                    bound: None,
                     unit: String::new(),
                     words: "it is needed, and there is nothing to compare it with".to_owned(),
                 }),

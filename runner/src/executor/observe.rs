@@ -25,9 +25,6 @@ const LOOK: Duration = Duration::from_millis(500);
 /// What is said is kept this often at least, and when it changes.
 const KEEP: Duration = Duration::from_secs(2);
 
-/// How long a router gets for its answer.
-const ANSWER: Duration = Duration::from_secs(2);
-
 /// How long a router may be silent before what it said earlier does not pass any more.
 const SILENCE: Duration = Duration::from_secs(5);
 
@@ -38,6 +35,8 @@ const LOST: u64 = 1_000;
 #[derive(Debug)]
 struct Watch {
     judge: Judge,
+    /// The step that is judged; the soak comes after the last.
+    stage: u32,
     /// The next second to be read.
     next: u64,
     /// When seconds were last read.
@@ -71,6 +70,7 @@ impl Watch {
                 needed: true,
                 values: [None; 2],
                 interval: None,
+                bound: None,
                 unit: String::new(),
                 words: format!("it has said nothing for {} s", silent.as_secs()),
             });
@@ -107,7 +107,7 @@ impl Executor {
             () if planned.has_copy() => Control::Copy,
             () => Control::Before,
         };
-        let mut watch = self.watch(self.since(stage), control, kind);
+        let mut watch = self.watch(stage, self.since(stage), control, kind);
         loop {
             sleep(LOOK).await;
             self.look(&mut watch).await;
@@ -198,12 +198,13 @@ impl Executor {
         let until = Instant::now() + self.plan.settings.soak.0;
         if self.plan.strategy.promotes() {
             let since = self.evidence_since(|state| state == State::Soaking);
-            let mut watch = self.watch(since, None, Control::Nobody);
+            let stage = self.plan.stages.len() as u32;
+            let mut watch = self.watch(stage, since, None, Control::Nobody);
             while Instant::now() < until {
                 sleep(LOOK).await;
                 self.look(&mut watch).await;
                 let judgement = watch.judgement();
-                self.judged(&mut watch, self.plan.stages.len() as u32, &judgement);
+                self.judged(&mut watch, stage, &judgement);
                 if let Some(reason) = judgement.failure() {
                     return Next::give_up_for(reason, json!({ "judgement": judgement }));
                 }
@@ -212,10 +213,14 @@ impl Executor {
         self.finish().await
     }
 
-    fn watch(&self, since: u64, control: Option<String>, kind: Control) -> Watch {
-        let options = JudgeOptions::of(&self.plan, kind);
+    fn watch(&self, stage: u32, since: u64, control: Option<String>, kind: Control) -> Watch {
+        let mut judge = Judge::new(JudgeOptions::of(&self.plan, kind));
+        // Seconds are read again from the router; what was sampled is on record.
+        let folder = self.site.folder.rollout(&self.plan.id);
+        judge.take_up(&evidence::read_samples(&folder, stage));
         Watch {
-            judge: Judge::new(options),
+            judge,
+            stage,
             next: since + 1,
             heard: Instant::now(),
             candidate: self.plan.candidate_group(),
@@ -246,11 +251,8 @@ impl Executor {
     async fn look(&self, watch: &mut Watch) {
         let samples = watch.sampler.taken();
         samples.iter().for_each(|sample| watch.judge.sample(sample));
-        evidence::keep_samples(
-            &self.site.folder.rollout(&self.plan.id),
-            (self.site.clock)(),
-            &samples,
-        );
+        let folder = self.site.folder.rollout(&self.plan.id);
+        evidence::keep_samples(&folder, watch.stage, (self.site.clock)(), &samples);
         let Ok(Ok(slices)) = timeout(ANSWER, self.site.router.slices(watch.next)).await else {
             // No data is not a pass: the judge will say that it has seen nothing.
             return;
@@ -277,7 +279,7 @@ impl Executor {
                 seconds.entry(slice.second).or_default()[arm].push(slice.clone());
             }
         }
-        evidence::keep(&self.site.folder.rollout(&self.plan.id), watch.next, &slices);
+        evidence::keep(&folder, watch.next, &slices);
         for (second, [control, candidate]) in seconds {
             watch.judge.observe(second, &control, &candidate);
             watch.next = watch.next.max(second + 1);

@@ -1,6 +1,6 @@
 //! What is sampled on both arms rather than counted, and what it is held to.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Control;
 use crate::metric::{Metric, Trigger, Worse};
@@ -60,14 +60,14 @@ pub enum Rule {
 }
 
 /// What was seen at one moment.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Sample {
     /// Where it comes from.
     pub source: String,
     /// What control and candidate showed, where they showed something.
     pub values: [Option<f64>; 2],
     /// Why something is missing.
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub missing: String,
 }
 

@@ -69,12 +69,22 @@ impl Watched {
         if seen.is_some() {
             self.missed.0 = 0;
         } else {
-            self.missed.0 += 1;
-            self.missed.1.clone_from(&sample.missing);
-            self.within = 0;
-            // What comes after a gap does not follow what came before it.
-            self.excess.interrupt();
+            self.miss(&sample.missing);
         }
+    }
+
+    /// Begins again after a while without samples.
+    pub(super) fn interrupt(&mut self) {
+        self.beyond = 0;
+        self.miss("nothing yet since it was taken up");
+    }
+
+    fn miss(&mut self, why: &str) {
+        self.missed.0 += 1;
+        why.clone_into(&mut self.missed.1);
+        self.within = 0;
+        // What comes after a gap does not follow what came before it.
+        self.excess.interrupt();
     }
 
     fn hold(&mut self, value: f64, least: Option<f64>, most: Option<f64>) {
@@ -124,6 +134,10 @@ impl Watched {
             needed: false,
             values,
             interval: None,
+            bound: match self.gauge.rule {
+                Rule::Within { most, .. } => most,
+                _ => None,
+            },
             unit: self.gauge.unit.clone(),
             words: if self.missed.0 > 0 && finding != Finding::Fail {
                 format!("{} in a row have no value ({})", self.missed.0, self.missed.1)
@@ -304,6 +318,18 @@ mod tests {
         judge.sample(&sample(name, 100.0, f64::NAN));
         judge.sample(&missing(name));
         assert_eq!(finding(&judge, name), Some(Finding::NoData));
+    }
+
+    #[test]
+    fn a_step_that_is_taken_up_goes_on_from_what_it_saw() {
+        let name = "gauge/memory";
+        let samples: Vec<Sample> = (0..300).map(|_| sample(name, 100.0, 101.0)).collect();
+        let mut judge = judge(vec![gauge(name, beside(0.5))], &[name]);
+        judge.take_up(&samples);
+        let finding = |judge: &Judge| judge.judgement().checks.last().map(|check| check.finding);
+        assert_eq!(finding(&judge), Some(Finding::Inconclusive), "nothing was seen since");
+        judge.sample(&sample(name, 100.0, 101.0));
+        assert_eq!(finding(&judge), Some(Finding::Pass));
     }
 
     #[test]

@@ -423,7 +423,14 @@ impl State {
         }
         let pid = std::process::id();
         let (revision, kind) = (self.routing.revision, RouterKind::Haproxy);
-        RouterState { revision, pid, kind, second: evidence::now() / 1_000_000, arms, edges: BTreeMap::new() }
+        RouterState {
+            revision,
+            pid,
+            kind,
+            second: evidence::now() / 1_000_000,
+            arms,
+            edges: BTreeMap::new(),
+        }
     }
 }
 
