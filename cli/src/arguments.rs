@@ -163,6 +163,22 @@ pub(crate) struct ReplayArguments {
     /// The seed of everything drawn
     #[arg(long, default_value_t = 7, value_name = "NUMBER")]
     pub(crate) seed: u64,
+    #[command(flatten)]
+    pub(crate) probe: ProbeArguments,
+}
+
+/// Whether and how far the arms are driven to saturation.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct ProbeArguments {
+    /// Afterwards drive each arm with the same traffic at rising speed until it saturates
+    #[arg(long)]
+    pub(crate) probe: bool,
+    /// Ask an arm for at most so many requests per second
+    #[arg(long, default_value_t = 5_000.0, value_name = "HZ", requires = "probe")]
+    pub(crate) probe_max_rate: f64,
+    /// Drive each arm for at most this time
+    #[arg(long, value_name = "TIME", value_parser = span, default_value = "30s", requires = "probe")]
+    pub(crate) probe_time: Span,
 }
 
 /// What is replayed against what.
@@ -202,6 +218,12 @@ pub(crate) struct FitArguments {
     /// Hold out the last part of the window, simulate it, and say whether the model is fit for prediction
     #[arg(long)]
     pub(crate) check: bool,
+    /// Take workers and the time of work under load from the probe of this run's baseline
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) probe: Option<PathBuf>,
+    /// Take them from the probe of this arm instead
+    #[arg(long, value_name = "ARM", default_value = "baseline", requires = "probe")]
+    pub(crate) probe_arm: String,
     #[command(flatten)]
     pub(crate) chance: ChanceArguments,
 }

@@ -208,6 +208,7 @@ impl From<RunTwinError> for Failure {
             }
             RunTwinError::Interrupted => Self::of(ExitCode::Interrupted, &error),
             RunTwinError::Write { .. }
+            | RunTwinError::Open(_)
             | RunTwinError::Read(_)
             | RunTwinError::Create(_)
             | RunTwinError::Record(_) => Self::of(ExitCode::Environment, &error),

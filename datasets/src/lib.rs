@@ -9,6 +9,7 @@ mod encode;
 mod file;
 mod journal;
 pub mod manifest;
+pub mod probe;
 mod reader;
 mod replays;
 pub mod run;
@@ -19,6 +20,7 @@ mod writer;
 
 pub use file::write_whole;
 pub use manifest::Manifest;
+pub use probe::Probe;
 pub use reader::{Dataset, OpenDatasetError, ReadDatasetError};
 pub use replays::{Replay, write_replays};
 pub use run::Run;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use prophecy_core::System;
 
 use crate::model::{CallModel, Model, RouteModel, SCHEMA, Station};
-use crate::observation::{Observations, ServiceObservations, Visit, Workers};
+use crate::observation::{Observations, ServiceObservations, Visit};
 
 /// The most values kept of an empirical distribution.
 const VALUES_LIMIT: usize = 4_096;
@@ -16,11 +16,9 @@ pub fn model_of(observations: &Observations, system: &System) -> Model {
         let declared = system.services.get(name);
         let station = Station {
             replicas: declared.map_or(1, |service| service.replicas),
-            workers: match (declared.and_then(|service| service.concurrency), observed.workers) {
-                (Some(workers), _) => Some(workers),
-                (None, Workers::Declared(workers) | Workers::Estimated(workers)) => Some(workers),
-                (None, Workers::Unlimited) => None,
-            },
+            workers: declared
+                .and_then(|service| service.concurrency)
+                .or_else(|| observed.workers.limit()),
             queue_limit: declared.and_then(|service| service.queue),
             pools: observed.pools.clone(),
             routes: routes_of(observed, observations),

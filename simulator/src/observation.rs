@@ -50,9 +50,31 @@ pub enum Workers {
     Declared(u32),
     /// Inferred from queueing that was observed.
     Estimated(u32),
+    /// Inferred from the queue of a service that was driven to saturation.
+    Probed {
+        /// The fewest that fit.
+        least: u32,
+        /// The number that fits best.
+        likeliest: u32,
+        /// The most that fit.
+        most: u32,
+    },
     /// Never seen to queue.
     #[default]
     Unlimited,
+}
+
+// === impl Workers ===
+
+impl Workers {
+    /// Returns the number, or the likeliest, if there is a limit.
+    pub fn limit(self) -> Option<u32> {
+        match self {
+            Self::Declared(limit) | Self::Estimated(limit) => Some(limit),
+            Self::Probed { likeliest, .. } => Some(likeliest),
+            Self::Unlimited => None,
+        }
+    }
 }
 
 /// One request at one service.

@@ -5,6 +5,8 @@
 
 mod link;
 mod pool;
+pub mod probe;
+mod probed;
 mod queue;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,6 +18,7 @@ use prophecy_simulator::observation::{
     Arrival, Call, MemoryPoint, Observations, ServiceObservations, Visit,
 };
 
+pub use self::probed::{contend, observe_probed};
 use crate::metrics::{CPU_SECONDS, RESIDENT_BYTES};
 
 /// Observations, and what had to be assumed to make them.

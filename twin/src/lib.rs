@@ -9,6 +9,7 @@ pub mod fit;
 pub mod launch;
 mod manifest;
 pub mod metrics;
+pub mod probe;
 pub mod production;
 pub mod replay;
 pub mod run;
@@ -16,4 +17,5 @@ mod standin;
 
 pub use allow_list::AllowList;
 pub use manifest::{LoadSystemError, LoadedSystem, load_system};
+pub use probe::{ProbeBounds, ProbeProgress, probe_arms};
 pub use run::{Progress, RunTwinError, TwinOptions, run_twin};

@@ -8,7 +8,9 @@ mod driver;
 mod pacer;
 mod plan;
 mod sender;
+mod surge;
 
 pub use driver::{ReplayError, Reply, Target, drive};
 pub use plan::{PlannedRequest, plan};
 pub use sender::Answer;
+pub(crate) use surge::{Log, Stretch, Surge};

@@ -14,8 +14,8 @@ use prophecy_capture::recorder::RecordError;
 use prophecy_core::{Exchange, Seed, Timestamp};
 use prophecy_datasets::run::{ArmCounts, EndedService, RunInputs, SCHEMA};
 use prophecy_datasets::{
-    Dataset, DatasetOptions, DatasetWriter, ReadDatasetError, Replay, Run, WriteDatasetError,
-    write_replays,
+    Dataset, DatasetOptions, DatasetWriter, OpenDatasetError, ReadDatasetError, Replay, Run,
+    WriteDatasetError, write_replays,
 };
 use thiserror::Error;
 
@@ -91,6 +91,9 @@ pub enum RunTwinError {
         #[source]
         source: io::Error,
     },
+    /// A dataset could not be opened.
+    #[error(transparent)]
+    Open(#[from] OpenDatasetError),
     /// The dataset could not be read.
     #[error(transparent)]
     Read(#[from] ReadDatasetError),
@@ -227,25 +230,9 @@ impl Twin {
             }
             progress(Progress::Starting(index));
             let system = if index == 2 { options.candidate } else { options.baseline };
-            let (standins, addresses) = stand_ins(system, exchanges, &options.out).await?;
-            let sanitizer = sanitizer(options);
-            let writer =
-                DatasetWriter::create(&options.out.join(arm), dataset_options(arm, &sanitizer))?;
-            let started = Arm::start(ArmOptions {
-                name: arm.to_owned(),
-                system,
-                writer,
-                sanitizer,
-                logs: options.out.join("logs").join(arm),
-                allow: &options.allow,
-                instances: Instances::One,
-                standins: addresses,
-                listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-            });
-            let started = started.await;
-            twin.arms.push(
-                started.map_err(|source| RunTwinError::Start { arm, source: Box::new(source) })?,
-            );
+            let (started, standins) =
+                start_arm(options, exchanges, arm, system, &options.out).await?;
+            twin.arms.push(started);
             twin.standins.push(standins);
         }
         Ok(twin)
@@ -284,6 +271,34 @@ impl Twin {
         }
         Ok(())
     }
+}
+
+/// Starts an arm, and what stands in for its dependencies, with its dataset in a folder.
+pub(crate) async fn start_arm(
+    options: &TwinOptions<'_>,
+    exchanges: &[Exchange],
+    arm: &'static str,
+    system: &LoadedSystem,
+    folder: &Path,
+) -> Result<(Arm, Vec<StandIn>), RunTwinError> {
+    let (standins, addresses) = stand_ins(system, exchanges, folder).await?;
+    let sanitizer = sanitizer(options);
+    let writer = DatasetWriter::create(&folder.join(arm), dataset_options(arm, &sanitizer))?;
+    let started = Arm::start(ArmOptions {
+        name: arm.to_owned(),
+        system,
+        writer,
+        sanitizer,
+        logs: folder.join("logs").join(arm),
+        allow: &options.allow,
+        instances: Instances::One,
+        standins: addresses,
+        listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+    });
+    let started = started.await;
+    let started =
+        started.map_err(|source| RunTwinError::Start { arm, source: Box::new(source) })?;
+    Ok((started, standins))
 }
 
 /// One moment on two clocks.

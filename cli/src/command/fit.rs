@@ -1,12 +1,14 @@
 //! `prophecy fit`: a model of what a dataset shows.
 
 use prophecy_core::Seed;
+use prophecy_datasets::probe::{ArmProbe, Probe};
 use prophecy_datasets::{Dataset, write_whole};
 use prophecy_simulator::fidelity::{self, Check};
 use prophecy_simulator::{Model, model_of};
 use prophecy_twin::{fit, load_system};
 use serde::Serialize;
 
+use super::replay::answer;
 use super::report::threads;
 use crate::arguments::FitArguments;
 use crate::exit_code::ExitCode;
@@ -22,15 +24,25 @@ struct Checked<'a> {
 
 /// Fits a model and writes it; checks it if asked to.
 pub(crate) fn run(arguments: &FitArguments, printer: &Printer) -> Result<ExitCode, Failure> {
-    let system = load_system(&arguments.system)?.system;
+    let loaded = load_system(&arguments.system)?;
     let dataset = Dataset::open(&arguments.dataset)?;
-    let fit = fit::observe(&dataset, &system, 0)?;
+    let probe = probe(arguments)?;
+    let probed = probe.as_ref().map(|probe| arm_of(probe, &arguments.probe_arm)).transpose()?;
+    if probed.is_some_and(|probed| probed.manifest != loaded.digest) {
+        printer.warn("the probe was made with another manifest than this one");
+    }
+    let system = loaded.system;
+    let mut fit = fit::observe_probed(&dataset, &system, 0, probed)?;
     if fit.observations.arrivals.is_empty() {
         let message = format!("the dataset has no exchange with the entry `{}`", system.entry);
         return Err(Failure::new(ExitCode::NotEnoughEvidence, message)
             .hint("was it captured with `--service` named like the manifest's `entry`?"));
     }
-    let model = model_of(&fit.observations, &system);
+    let mut model = model_of(&fit.observations, &system);
+    if let Some((probe, probed)) = probe.as_ref().zip(probed) {
+        fit.notes.push(format!("the probe of arm `{}`: {}", probed.name, answer(probed)));
+        fit.notes.extend(fit::contend(&mut model, &fit.observations, &system, probe, probed));
+    }
     write_whole(&arguments.out, model.to_json().as_bytes()).map_err(|error| {
         Failure::of(ExitCode::Environment, &error)
             .during(format!("cannot write model `{}`", arguments.out.display()))
@@ -61,6 +73,24 @@ pub(crate) fn run(arguments: &FitArguments, printer: &Printer) -> Result<ExitCod
         format!("simulate it with `prophecy simulate {} --rate 50`", arguments.out.display());
     printer.say(&words);
     Ok(ExitCode::Done)
+}
+
+/// Reads the probe that is asked for.
+fn probe(arguments: &FitArguments) -> Result<Option<Probe>, Failure> {
+    let Some(folder) = &arguments.probe else { return Ok(None) };
+    let missing = || {
+        Failure::new(ExitCode::Usage, format!("run `{}` has no probe", folder.display()))
+            .hint("make one with `prophecy replay --probe`")
+    };
+    Probe::read(folder)?.ok_or_else(missing).map(Some)
+}
+
+fn arm_of<'a>(probe: &'a Probe, name: &str) -> Result<&'a ArmProbe, Failure> {
+    probe.arm(name).ok_or_else(|| {
+        let names: Vec<&str> = probe.arms.iter().map(|arm| arm.name.as_str()).collect();
+        let message = format!("the probe has no arm `{name}`; it has {}", names.join(", "));
+        Failure::new(ExitCode::Usage, message)
+    })
 }
 
 fn render(check: &Check) -> String {

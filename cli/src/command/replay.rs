@@ -1,5 +1,7 @@
 //! `prophecy replay`: a dataset against two builds, as real processes.
 
+mod probe;
+
 use std::path::Path;
 use std::time::Duration;
 
@@ -8,6 +10,8 @@ use prophecy_datasets::{Dataset, Run};
 use prophecy_twin::run::ARMS;
 use prophecy_twin::{AllowList, LoadedSystem, Progress, TwinOptions, load_system, run_twin};
 
+use self::probe::Probed;
+pub(crate) use self::probe::answer;
 use super::runtime;
 use crate::arguments::{ReplayArguments, TwinArguments};
 use crate::exit_code::ExitCode;
@@ -27,10 +31,20 @@ pub(crate) struct Inputs {
 /// Replays, and says how it went.
 pub(crate) fn run(arguments: &ReplayArguments, printer: &Printer) -> Result<ExitCode, Failure> {
     let inputs = Inputs::read(&arguments.twin)?;
+    let bounds = probe::bounds(&arguments.probe)?;
     let runtime = runtime()?;
-    let run = runtime.block_on(async {
+    let (run, probed) = runtime.block_on(async {
         let stop = Stop::listen().map_err(|error| Failure::of(ExitCode::Environment, &error))?;
-        replay(&inputs, &arguments.twin, &arguments.out, Seed(arguments.seed), &stop, printer).await
+        let (twin, out, seed) = (&arguments.twin, &arguments.out, Seed(arguments.seed));
+        let run = replay(&inputs, twin, out, seed, &stop, printer).await?;
+        let probed = match bounds {
+            Some(bounds) => {
+                let options = options(&inputs, twin, out, seed, &stop)?;
+                Some(probe::run(&options, bounds, printer).await?)
+            }
+            None => None,
+        };
+        Ok::<_, Failure>((run, probed))
     })?;
     let mut human = format!("wrote run `{}`\n", arguments.out.display());
     for arm in &run.arms {
@@ -46,7 +60,13 @@ pub(crate) fn run(arguments: &ReplayArguments, printer: &Printer) -> Result<Exit
         ));
     }
     human.push_str(&format!("{} difference(s) in answers", run.differences.len()));
-    printer.data(&human, &run);
+    match &probed {
+        Some(probe) => {
+            human.push_str(&probe::render(probe));
+            printer.data(&human, &Probed { run: &run, probe });
+        }
+        None => printer.data(&human, &run),
+    }
     printer.say(&format!("forecast with `prophecy report … --run {}`", arguments.out.display()));
     Ok(ExitCode::Done)
 }
@@ -76,18 +96,7 @@ pub(crate) async fn replay(
     stop: &Stop,
     printer: &Printer,
 ) -> Result<Run, Failure> {
-    let options = TwinOptions {
-        dataset: &inputs.dataset,
-        baseline: &inputs.baseline,
-        candidate: &inputs.candidate,
-        out: out.to_owned(),
-        key: key_file::ephemeral()?,
-        seed,
-        speed: arguments.speed,
-        limit: arguments.limit.map(|span| span.0),
-        allow: AllowList::new(arguments.allow.clone()),
-        stop: stop.flag(),
-    };
+    let options = options(inputs, arguments, out, seed, stop)?;
     let bar = progress::bar(printer, "starting", 1, "requests");
     let tell = |state| match state {
         Progress::Starting(arm) => {
@@ -107,4 +116,25 @@ pub(crate) async fn replay(
     let ran = run_twin(options, &tell).await;
     bar.finish_and_clear();
     Ok(ran?)
+}
+
+fn options<'a>(
+    inputs: &'a Inputs,
+    arguments: &TwinArguments,
+    out: &Path,
+    seed: Seed,
+    stop: &Stop,
+) -> Result<TwinOptions<'a>, Failure> {
+    Ok(TwinOptions {
+        dataset: &inputs.dataset,
+        baseline: &inputs.baseline,
+        candidate: &inputs.candidate,
+        out: out.to_owned(),
+        key: key_file::ephemeral()?,
+        seed,
+        speed: arguments.speed,
+        limit: arguments.limit.map(|span| span.0),
+        allow: AllowList::new(arguments.allow.clone()),
+        stop: stop.flag(),
+    })
 }

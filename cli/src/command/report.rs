@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use prophecy_core::{Probability, Seed, Timestamp};
-use prophecy_datasets::{Dataset, Run, write_whole};
+use prophecy_datasets::{Dataset, Probe, Run, write_whole};
 use prophecy_predictor::{Evidence, ForecastOptions, Report, Verdict, forecast, render};
 use prophecy_twin::fit;
 use prophecy_twin::run::{ARMS, dataset_digest};
@@ -112,17 +112,24 @@ impl Forecasting<'_> {
                 Failure::new(ExitCode::Usage, message).hint("replay again: leave out `--run`")
             );
         }
-        let production = fit::observe(dataset, &baseline.system, 0)?;
+        let probe = Probe::read(self.run)?;
+        let probed = |arm: usize| {
+            let name = ARMS[if arm == 2 { 2 } else { 0 }];
+            probe.as_ref().and_then(|probe| probe.arm(name))
+        };
+        let production = fit::observe_probed(dataset, &baseline.system, 0, probed(0))?;
         let arm = |index: usize| -> Result<fit::Fit, Failure> {
             let system = if index == 2 { &candidate.system } else { &baseline.system };
             let dataset = Dataset::open(&self.run.join(ARMS[index]))?;
-            Ok(fit::observe(&dataset, system, run.warmup_nanos)?)
+            Ok(fit::observe_probed(&dataset, system, run.warmup_nanos, probed(index))?)
         };
         let (first, again, changed) = (arm(0)?, arm(1)?, arm(2)?);
         let mut notes: Vec<String> =
             production.notes.iter().map(|note| format!("production: {note}")).collect();
         notes.extend(first.notes.iter().map(|note| format!("baseline arm: {note}")));
         notes.extend(changed.notes.iter().map(|note| format!("candidate arm: {note}")));
+        let arms = probe.iter().flat_map(|probe| &probe.arms);
+        notes.extend(arms.map(|arm| format!("{} arm, probed: {}", arm.name, replay::answer(arm))));
         if run.share < 1.0 {
             notes.push(format!(
                 "{:.0} % of the sessions were replayed: the load of one instance",

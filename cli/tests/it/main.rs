@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod capture;
+mod probe;
 mod production;
 mod prophecy;
 mod report;

@@ -173,6 +173,9 @@ impl<'a> Sampler<'a> {
         drop_unknown_calls(&mut production);
         workers::share_estimates(self, &mut production, &candidate_arm);
         workers::draw_unseen(self, &mut production, index);
+        for (name, station) in &mut production.services {
+            workers::draw_probed(self, (name, station), &self.baseline, index);
+        }
         // Before the copy: what the candidate arm does not show fails alike in both models.
         self.draw_failures(&mut production, index);
         let mut with_change = production.clone();
@@ -185,6 +188,7 @@ impl<'a> Sampler<'a> {
             let keep_workers = change.undo.contains(&Part::Workers(name.clone()));
             if !keep_workers && workers::differ(self, &name) {
                 target.workers = station.workers;
+                workers::draw_probed(self, (&name, target), &evidence.candidate, index);
             }
             if !keep_workers {
                 let declared = evidence.candidate_system.services.get(&name);

@@ -1,7 +1,8 @@
 //! Workers that nobody declared: whether an estimate is a difference, or only seen in one arm.
 
 use prophecy_simulator::Model;
-use prophecy_simulator::observation::Workers;
+use prophecy_simulator::model::Station;
+use prophecy_simulator::observation::{Observations, Workers};
 
 use super::draw::Sampler;
 
@@ -27,7 +28,14 @@ pub(super) fn differ(sampler: &Sampler<'_>, service: &str) -> bool {
     else {
         return false;
     };
-    match (limit(before.workers), limit(after.workers)) {
+    if let (
+        Workers::Probed { least, most, .. },
+        Workers::Probed { least: new_least, most: new_most, .. },
+    ) = (before.workers, after.workers)
+    {
+        return new_least > most || new_most < least;
+    }
+    match (before.workers.limit(), after.workers.limit()) {
         (None, None) => false,
         (None, Some(new)) => before.most_at_once > new,
         (Some(old), None) => after.most_at_once > old,
@@ -45,7 +53,7 @@ pub(super) fn share_estimates(sampler: &Sampler<'_>, production: &mut Model, can
         if station.workers.is_some() {
             continue;
         }
-        let known = sampler.baseline.services.get(name).and_then(|it| limit(it.workers));
+        let known = sampler.baseline.services.get(name).and_then(|it| it.workers.limit());
         let shown = candidate.services.get(name).and_then(|station| station.workers);
         let shared = known.or_else(|| shown.filter(|_| !differ(sampler, name)));
         // Production has had more at once than an arm can show; that many it surely works on.
@@ -73,7 +81,7 @@ pub(super) fn draw_unseen(sampler: &Sampler<'_>, production: &mut Model, index: 
         // An arm is one instance; the candidate's counts unless it was seen to queue.
         let of_arms = [&evidence.baseline, &evidence.baseline_again, &evidence.candidate];
         let of_arms = of_arms.into_iter().filter_map(|arm| arm.services.get(name));
-        let of_arms = of_arms.filter(|it| limit(it.workers).is_none()).map(|it| it.most_at_once);
+        let of_arms = of_arms.filter(|it| it.workers.limit().is_none()).map(|it| it.most_at_once);
         let most = of_arms.max().unwrap_or(0).max(seen.div_ceil(station.replicas.max(1)));
         if most == 0 {
             continue;
@@ -85,9 +93,22 @@ pub(super) fn draw_unseen(sampler: &Sampler<'_>, production: &mut Model, index: 
     }
 }
 
-fn limit(workers: Workers) -> Option<u32> {
-    match workers {
-        Workers::Declared(limit) | Workers::Estimated(limit) => Some(limit),
-        Workers::Unlimited => None,
-    }
+/// Draws workers that a probe knows no better than within a range: each number in it is as probable.
+///
+/// The draw is the same for every build, so that equal builds stay equal.
+pub(super) fn draw_probed(
+    sampler: &Sampler<'_>,
+    (name, station): (&str, &mut Station),
+    observed: &Observations,
+    index: u32,
+) {
+    let Some(Workers::Probed { least, most, .. }) =
+        observed.services.get(name).map(|it| it.workers)
+    else {
+        return;
+    };
+    let entity = prophecy_core::random::fnv1a(name);
+    let uniform = sampler.seed().stream(index, entity, "probed workers").uniform();
+    let above = (uniform * f64::from(most - least + 1)) as u32;
+    station.workers = Some(most.min(least + above));
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use prophecy_predictor::outcome::settle;
 use prophecy_predictor::report::{Metric, ReadReportError};
 use prophecy_predictor::{Claim, Evidence, Report, Verdict};
+use prophecy_simulator::observation::Workers;
 
 use crate::synthetic::{Build, ITEMS, ORDERS, evidence, evidence_of, promising, report};
 
@@ -171,6 +172,39 @@ fn workers_that_were_never_seen_to_bind_may_do_so() {
     assert!((0.05..0.95).contains(&late(&unknown)), "{}", late(&unknown));
     let equal = with_most_at_once(&Build::default(), 1);
     assert!(equal.risk.probability.get() < 0.1, "{:?}", equal.risk);
+}
+
+/// What a probe found takes the place of the draw: there are enough for a build that holds them longer, or there
+/// are fewer than before. A range is the same for equal builds.
+#[test]
+fn workers_that_were_probed_are_known() {
+    let probed = |build: &Build, production: [u32; 2], candidate: [u32; 2]| {
+        let mut evidence = promising(evidence(1, build), Duration::from_millis(130));
+        let arms = [
+            (&mut evidence.production, production),
+            (&mut evidence.baseline, production),
+            (&mut evidence.baseline_again, production),
+            (&mut evidence.candidate, candidate),
+        ];
+        for (arm, [least, most]) in arms {
+            let web = arm.services.get_mut("web").expect("it is there");
+            (web.most_at_once, web.workers) =
+                (1, Workers::Probed { least, likeliest: least, most });
+        }
+        report(&evidence, 2)
+    };
+    let late = |report: &Report| claim(report, ORDERS, Metric::LatencyP95).probability.get();
+    let held_longer = Build { items_factor: 2.5, ..Build::default() };
+    let enough = probed(&held_longer, [32, 32], [32, 32]);
+    assert!(late(&enough) < 0.02, "{}", late(&enough));
+    let fewer = probed(&Build::default(), [32, 32], [1, 1]);
+    assert!(late(&fewer) > 0.98, "{}", late(&fewer));
+    let told = fewer.evidence.deltas.iter().any(|delta| delta.contains("1 requests at once"));
+    assert!(told, "{:?}", fewer.evidence.deltas);
+    let equal = probed(&Build::default(), [6, 9], [7, 9]);
+    assert!(equal.risk.probability.get() < 0.1, "{:?}", equal.risk);
+    let told = equal.evidence.deltas.iter().any(|delta| delta.contains("at once"));
+    assert!(!told, "{:?}", equal.evidence.deltas);
 }
 
 /// That one promise cannot be judged does not save another that will be broken; it only never makes a go.

@@ -63,10 +63,7 @@ pub(super) fn limits(
     for (destination, calls) in calls.into_iter().filter(|(_, calls)| calls.len() >= CALLS_NEEDED) {
         let edge = observe(&calls, exchanges, links);
         // As many calls as workers are explained by the workers.
-        let by_workers = match workers {
-            Workers::Declared(count) | Workers::Estimated(count) => edge.most >= count,
-            Workers::Unlimited => false,
-        };
+        let by_workers = workers.limit().is_some_and(|count| edge.most >= count);
         let needed = HANDOVER_SHARE.max(3.0 * edge.by_chance) * edge.reaching as f64;
         let handed_over = edge.handed_over.len() as f64 >= needed.max(10.0);
         if edge.full_share >= FULL_SHARE && handed_over && !by_workers {

@@ -50,12 +50,9 @@ pub(super) fn separate(
         None => estimate(visits, until_call),
     };
     let most_at_once = in_system(visits).into_iter().max().map_or(0, |before| before + 1);
-    let count = match workers {
-        Workers::Declared(count) | Workers::Estimated(count) => count,
-        Workers::Unlimited => {
-            let waited_nanos = vec![Some(0); visits.len()];
-            return Queueing { workers, most_at_once, waited_nanos, refused: 0 };
-        }
+    let Some(count) = workers.limit() else {
+        let waited_nanos = vec![Some(0); visits.len()];
+        return Queueing { workers, most_at_once, waited_nanos, refused: 0 };
     };
     let bounded = declared.is_some_and(|service| service.queue.is_some());
     let waited_nanos = waits(visits, count, bounded);
@@ -64,7 +61,7 @@ pub(super) fn separate(
 }
 
 /// Runs the recursion of `count` workers for each instance, told apart by its address.
-fn waits(visits: &[&Exchange], count: u32, bounded: bool) -> Vec<Option<u64>> {
+pub(super) fn waits(visits: &[&Exchange], count: u32, bounded: bool) -> Vec<Option<u64>> {
     let mut free_at: BTreeMap<_, BinaryHeap<Reverse<i64>>> = BTreeMap::new();
     let wait = |visit: &&Exchange| {
         let free_at = free_at.entry(visit.server).or_default();
@@ -146,7 +143,7 @@ fn estimate(visits: &[&Exchange], until_call: &[Option<u64>]) -> Workers {
 }
 
 /// Counts for each visit how many at the same instance had started and not ended.
-fn in_system(visits: &[&Exchange]) -> Vec<u32> {
+pub(super) fn in_system(visits: &[&Exchange]) -> Vec<u32> {
     let mut ends: BTreeMap<_, BinaryHeap<Reverse<i64>>> = BTreeMap::new();
     let count = |visit: &&Exchange| {
         let ends = ends.entry(visit.server).or_default();
@@ -166,7 +163,7 @@ impl Queueing {
     /// Says what was assumed.
     pub(super) fn note(&self, service: &str) -> Vec<String> {
         let mut notes = match self.workers {
-            Workers::Declared(_) => Vec::new(),
+            Workers::Declared(_) | Workers::Probed { .. } => Vec::new(),
             Workers::Estimated(count) => {
                 vec![format!(
                     "`{service}` works on {count} requests at once, estimated from its queueing"

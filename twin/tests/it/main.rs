@@ -5,5 +5,6 @@
 mod fit;
 mod launch;
 mod manifest;
+mod probe;
 mod replay;
 mod traffic;

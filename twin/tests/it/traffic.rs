@@ -19,6 +19,13 @@ impl Fifo {
         Self { count, free_at: BinaryHeap::new() }
     }
 
+    /// Returns when a request that comes now would be taken up.
+    pub(crate) fn peek(&self, at: i64) -> i64 {
+        let full = self.free_at.len() == self.count;
+        let earliest = self.free_at.peek().filter(|_| full);
+        earliest.map_or(at, |Reverse(free)| at.max(*free))
+    }
+
     /// Returns when a request that comes now is taken up and when it is done.
     pub(crate) fn take(&mut self, at: i64, hold: i64) -> (i64, i64) {
         let full = self.free_at.len() == self.count;
