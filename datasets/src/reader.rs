@@ -185,6 +185,16 @@ pub(crate) fn read_part(
     part: &Part,
     table: Table,
 ) -> Result<Vec<RecordBatch>, ReadDatasetError> {
+    read_columns(folder, part, table, None)
+}
+
+/// Reads the columns of these names, or all, of one part, with the same checks.
+pub(crate) fn read_columns(
+    folder: &Path,
+    part: &Part,
+    table: Table,
+    columns: Option<&[&str]>,
+) -> Result<Vec<RecordBatch>, ReadDatasetError> {
     let path = folder.join(&part.path);
     let altered = |problem: String| ReadDatasetError::Altered { path: path.clone(), problem };
     if Path::new(&part.path).file_name().is_none_or(|name| name != part.path.as_str()) {
@@ -203,9 +213,12 @@ pub(crate) fn read_part(
     if blake3::hash(&bytes).to_hex().as_str() != part.blake3 {
         return Err(altered("its BLAKE3 digest is not that of the manifest".to_owned()));
     }
-    let reader = FileReader::try_new(Cursor::new(bytes), None)
+    let schema = table.schema();
+    let indices = columns
+        .map(|columns| columns.iter().filter_map(|name| schema.index_of(name).ok()).collect());
+    let reader = FileReader::try_new(Cursor::new(bytes), indices)
         .map_err(|error| altered(error.to_string()))?;
-    if reader.schema().fields() != table.schema().fields() {
+    if reader.schema().fields() != schema.fields() {
         return Err(altered(format!("its columns are not those of `{}`", table.as_str())));
     }
     let batches: Vec<RecordBatch> =

@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::compiled::{CompiledModel, CompiledTraffic};
 use crate::engine::simulate;
 use crate::estimate::model_of;
+use crate::model::Model;
 use crate::observation::{Observations, Visit};
 use crate::outcome::Outcome;
 use crate::replication::in_order;
@@ -111,8 +112,18 @@ pub fn check(observations: &Observations, system: &System, seed: Seed, threads: 
     let cut = if held_out { (FIT_SHARE * observations.window_nanos as f64) as u64 } else { 0 };
     let rest = observations.part(cut, u64::MAX);
     let first = if held_out { observations.part(0, cut) } else { observations.clone() };
-    let model = CompiledModel::new(&model_of(&first, system));
-    let traffic = model.known(&Traffic::observed(&rest, u64::MAX));
+    let check = compare(&model_of(&first, system), &rest, seed, threads);
+    Check { held_out, ..check }
+}
+
+/// Compares a model with what was observed, as if it had been held out from the fit.
+///
+/// # Determinism
+///
+/// A function of its arguments; threads change nothing but the time that it takes.
+pub fn compare(model: &Model, rest: &Observations, seed: Seed, threads: usize) -> Check {
+    let model = CompiledModel::new(model);
+    let traffic = model.known(&Traffic::observed(rest, u64::MAX));
     let traffic = CompiledTraffic::new(&traffic, &model).expect("unknown routes were left out");
     let outcomes =
         in_order(RUNS, threads, |index| simulate(&model, &traffic, seed.derive("check"), index));
@@ -123,10 +134,10 @@ pub fn check(observations: &Observations, system: &System, seed: Seed, threads: 
         for (route, visits) in &observed.routes {
             routes.extend(check_route(service, route, visits, &outcomes));
         }
-        services.extend(check_service(service, &rest, &outcomes, seconds));
+        services.extend(check_service(service, rest, &outcomes, seconds));
     }
-    let problems = problems(&observations.entry, &routes, &services);
-    Check { passed: problems.is_empty(), problems, held_out, routes, services }
+    let problems = problems(&rest.entry, &routes, &services);
+    Check { passed: problems.is_empty(), problems, held_out: true, routes, services }
 }
 
 fn check_route(

@@ -19,6 +19,7 @@ pub mod recovery;
 pub mod recursion;
 pub mod replication;
 pub mod scenario;
+pub mod summary;
 pub mod trace;
 mod traffic;
 
@@ -29,4 +30,5 @@ pub use model::Model;
 pub use observation::Observations;
 pub use outcome::{Bin, HostOutcome, Outcome, RouteOutcome, StationOutcome};
 pub use scenario::{Happening, Incident, Scenario};
+pub use summary::Summary;
 pub use traffic::Traffic;

@@ -1,25 +1,38 @@
-//! From a dataset to observations: who called whom, and what each request cost where.
+//! From a dataset to observations, or to a summary: who called whom, and what each request cost where.
 //!
-//! Three steps: calls are linked to the visits that made them ([`link`]), waiting for a worker is
-//! separated from work ([`queue`]), and limits on calls at once are recognized ([`pool`]).
+//! Exchanges are read in slices of time ([`slices`]), twice. The first pass finds what only the whole
+//! window can tell ([`survey`]): how many workers each service has ([`queue`]) and which calls wait for one
+//! another ([`pool`]). The second takes each request apart ([`visits`]). In both, calls are linked to the
+//! visits that made them ([`link`]).
+//!
+//! [`observe`] keeps every visit, [`summarize`] what a model needs of them: its memory depends on the
+//! size of a slice and of the parts, not on the number of exchanges.
+//!
+//! # Determinism
+//!
+//! The same rows give the same result, whatever the parts and the threads; no step draws a random number.
 
 mod link;
 mod pool;
 pub mod probe;
 mod probed;
 mod queue;
+mod resources;
+mod sinks;
+mod slices;
+mod survey;
+mod visits;
 
-use std::collections::{BTreeMap, BTreeSet};
+use prophecy_core::{Completeness, Exchange, Metric, System};
+use prophecy_datasets::{Dataset, ReadDatasetError, Sighting, Sightings};
+use prophecy_simulator::observation::Observations;
+use prophecy_simulator::{Model, fidelity};
 
-use prophecy_core::system::Service;
-use prophecy_core::{Completeness, Exchange, Metric, System, Timestamp};
-use prophecy_datasets::{Dataset, ReadDatasetError};
-use prophecy_simulator::observation::{
-    Arrival, Call, MemoryPoint, Observations, ServiceObservations, Visit,
-};
-
-pub use self::probed::{contend, observe_probed};
-use crate::metrics::{CPU_SECONDS, RESIDENT_BYTES};
+use self::sinks::{Keeper, Summarizer};
+pub use self::slices::Reading;
+use self::slices::Rows;
+use self::survey::{Survey, Surveyed};
+use self::visits::Anatomy;
 
 /// Observations, and what had to be assumed to make them.
 #[derive(Clone, Debug)]
@@ -29,6 +42,33 @@ pub struct Fit {
     /// What was assumed, in sentences.
     pub notes: Vec<String>,
 }
+
+/// A model of a whole window, and what had to be assumed to make it.
+#[derive(Clone, Debug)]
+pub struct Fitted {
+    /// The model.
+    pub model: Model,
+    /// Requests at the entry that it is made from.
+    pub arrivals: u64,
+    /// What was assumed, in sentences.
+    pub notes: Vec<String>,
+    /// What the model is to be checked with.
+    pub held_out: HeldOut,
+}
+
+/// A model of the first part of a window, and what was observed in the rest.
+#[derive(Clone, Debug)]
+pub struct HeldOut {
+    /// Fitted to the first part; with few arrivals, to all of it.
+    pub model: Model,
+    /// What followed, up to a bound; with few arrivals, everything.
+    pub rest: Observations,
+    /// Whether the model knows nothing of the rest.
+    pub is_held_out: bool,
+}
+
+/// The most visits that are kept to check a model.
+const CHECKED_VISITS: u64 = 200_000;
 
 /// Observes a system in a dataset, leaving out the first `skip_nanos`.
 ///
@@ -40,182 +80,119 @@ pub fn observe(
     system: &System,
     skip_nanos: u64,
 ) -> Result<Fit, ReadDatasetError> {
-    Ok(observe_rows(&dataset.exchanges()?, &dataset.metrics()?, system, skip_nanos))
+    keep(Rows::Stored(dataset), &dataset.metrics()?, system, skip_nanos)
 }
 
-/// Observes a system in exchanges, ordered by start, and metrics.
+/// Observes a system in exchanges, and metrics ordered by time.
+///
+/// # Panics
+///
+/// Never: rows that are in memory can be read.
 pub fn observe_rows(
     exchanges: &[Exchange],
     metrics: &[Metric],
     system: &System,
     skip_nanos: u64,
 ) -> Fit {
-    let mut notes = Vec::new();
-    // A response without its request says neither what was asked nor when.
-    let asked = |exchange: &&Exchange| exchange.completeness != Completeness::ResponseOnly;
-    let at_entry = |exchange: &&Exchange| exchange.destination == system.entry;
-    let Some(first) = exchanges.iter().filter(asked).find(at_entry) else {
+    keep(Rows::Given(exchanges), metrics, system, skip_nanos).expect("nothing is read from a disk")
+}
+
+/// Fits a model to a dataset of any length.
+///
+/// # Errors
+///
+/// [`ReadDatasetError`] if the dataset cannot be read.
+pub fn summarize(
+    dataset: &Dataset,
+    system: &System,
+    reading: Reading,
+) -> Result<Fitted, ReadDatasetError> {
+    fitted(Rows::Stored(dataset), system, reading)
+}
+
+/// Fits a model to exchanges.
+///
+/// # Panics
+///
+/// Never: rows that are in memory can be read.
+pub fn summarize_rows(exchanges: &[Exchange], system: &System, reading: Reading) -> Fitted {
+    fitted(Rows::Given(exchanges), system, reading).expect("nothing is read from a disk")
+}
+
+fn keep(
+    rows: Rows<'_>,
+    metrics: &[Metric],
+    system: &System,
+    skip_nanos: u64,
+) -> Result<Fit, ReadDatasetError> {
+    let reading = Reading::default();
+    let Some(known) = survey(rows, system, skip_nanos, reading)? else {
         let observations = Observations { entry: system.entry.clone(), ..Observations::default() };
-        notes.push(format!("no exchange with the entry `{}` was seen", system.entry));
-        return Fit { observations, notes };
+        return Ok(Fit { observations, notes: vec![unseen(system)] });
     };
-    let origin = first.started_at.plus_nanos(skip_nanos);
-    let usable: Vec<&Exchange> =
-        exchanges.iter().filter(asked).filter(|exchange| exchange.started_at >= origin).collect();
-    let links = link::link(&usable);
-    notes.extend(links.note());
-    let mut services = BTreeMap::new();
-    let destinations: BTreeSet<&String> =
-        usable.iter().map(|exchange| &exchange.destination).collect();
-    for name in destinations {
-        let declared = system.services.get(name);
-        let mut observed = observe_service(name, declared, &usable, &links, origin, &mut notes);
-        observed.memory = memory(name, metrics, &usable, origin);
-        observed.cpu_nanos_per_request = cpu(name, metrics, origin, &observed);
-        services.insert(name.clone(), observed);
-    }
-    let unseen = system.services.keys().filter(|name| !services.contains_key(*name));
-    notes.extend(unseen.map(|name| format!("service `{name}` was never seen to be called")));
-    let arrivals: Vec<Arrival> = usable
-        .iter()
-        .filter(|exchange| {
-            exchange.destination == system.entry && !system.services.contains_key(&exchange.source)
-        })
-        .map(|exchange| Arrival {
-            at_nanos: exchange.started_at.nanos_since(origin),
-            session: exchange.session_id,
-            route: exchange.route.clone(),
-        })
-        .collect();
-    let window_nanos = arrivals.last().map_or(0, |last| last.at_nanos + 1);
-    let entry = system.entry.clone();
-    Fit { observations: Observations { entry, window_nanos, arrivals, services }, notes }
+    let mut keeper = Keeper::new(metrics, &known);
+    let mut anatomy = Anatomy::new(system, &known);
+    rows.each_slice(reading, &mut |slice| anatomy.add(slice, &mut keeper))?;
+    Ok(Fit { observations: keeper.finish(&known, &system.entry), notes: anatomy.notes() })
 }
 
-fn observe_service(
-    name: &str,
-    declared: Option<&Service>,
-    usable: &[&Exchange],
-    links: &link::Links,
-    origin: Timestamp,
-    notes: &mut Vec<String>,
-) -> ServiceObservations {
-    let indices: Vec<usize> =
-        (0..usable.len()).filter(|index| usable[*index].destination == name).collect();
-    let visits: Vec<&Exchange> = indices.iter().map(|index| usable[*index]).collect();
-    let until_call: Vec<Option<u64>> = indices
-        .iter()
-        .map(|index| {
-            let first = links.calls_of(*index).map(|call| usable[call].started_at).min()?;
-            Some(first.nanos_since(usable[*index].started_at))
-        })
-        .collect();
-    let queueing = queue::separate(&visits, &until_call, declared);
-    notes.extend(queueing.note(name));
-    let mut routes: BTreeMap<String, Vec<Visit>> = BTreeMap::new();
-    let mut waits: BTreeMap<String, Vec<bool>> = BTreeMap::new();
-    let pools = pool::limits(name, usable, links, queueing.workers);
-    for ((index, exchange), waited_nanos) in indices.iter().zip(&visits).zip(&queueing.waited_nanos)
-    {
-        let Some(waited_nanos) = *waited_nanos else { continue };
-        let calls: Vec<&Exchange> = links.calls_of(*index).map(|call| usable[call]).collect();
-        let latency_nanos = end_of(exchange).nanos_since(exchange.started_at);
-        let own_nanos =
-            latency_nanos.saturating_sub(covered_nanos(&calls)).saturating_sub(waited_nanos);
-        let waited_for_pool = calls.iter().any(|call| pools.waited(call));
-        routes.entry(exchange.route.clone()).or_default().push(Visit {
-            at_nanos: exchange.started_at.nanos_since(origin),
-            latency_nanos,
-            own_nanos,
-            waited_nanos,
-            status: exchange.status,
-            failed: exchange.failed(),
-            calls: calls
-                .iter()
-                .map(|call| Call {
-                    destination: call.destination.clone(),
-                    route: call.route.clone(),
-                    nanos: end_of(call).nanos_since(call.started_at),
-                    failed: call.failed(),
-                })
-                .collect(),
-        });
-        waits.entry(exchange.route.clone()).or_default().push(waited_for_pool);
-    }
-    for (route, visits) in &mut routes {
-        pool::take_waits_out(visits, &waits[route]);
-    }
-    notes.extend(pools.notes(name));
-    ServiceObservations {
-        workers: queueing.workers,
-        pools: pools.limits,
-        most_at_once: queueing.most_at_once,
-        routes,
-        memory: Vec::new(),
-        cpu_nanos_per_request: None,
-    }
+fn fitted(rows: Rows<'_>, system: &System, reading: Reading) -> Result<Fitted, ReadDatasetError> {
+    let Some(known) = survey(rows, system, 0, reading)? else {
+        let rest = Observations { entry: system.entry.clone(), ..Observations::default() };
+        let model = prophecy_simulator::model_of(&rest, system);
+        let held_out = HeldOut { model: model.clone(), rest, is_held_out: false };
+        return Ok(Fitted { model, arrivals: 0, notes: vec![unseen(system)], held_out });
+    };
+    let is_held_out = known.arrivals >= fidelity::HELD_OUT_FROM as u64;
+    let cut =
+        if is_held_out { (fidelity::FIT_SHARE * known.window_nanos as f64) as u64 } else { 0 };
+    let rest_nanos = known.window_nanos - cut;
+    let kept_share = CHECKED_VISITS as f64 * known.window_nanos as f64
+        / (known.requests.max(1) as f64 * rest_nanos.max(1) as f64);
+    let until = if is_held_out && kept_share < 1.0 {
+        cut + (kept_share * rest_nanos as f64) as u64
+    } else {
+        u64::MAX
+    };
+    let mut summarizer = Summarizer::new(&known, cut, until);
+    let mut anatomy = Anatomy::new(system, &known);
+    rows.each_slice(reading, &mut |slice| anatomy.add(slice, &mut summarizer))?;
+    let (first, all, rest) = summarizer.finish(&known, &system.entry);
+    let model = all.model(&system.entry, system);
+    let first = if is_held_out { first.model(&system.entry, system) } else { model.clone() };
+    let held_out = HeldOut { model: first, rest, is_held_out };
+    Ok(Fitted { model, arrivals: known.arrivals, notes: anatomy.notes(), held_out })
 }
 
-/// Returns when an exchange ended, as far as it was seen.
-fn end_of(exchange: &Exchange) -> Timestamp {
-    exchange.response_ended_at.or(exchange.response_started_at).unwrap_or(exchange.request_ended_at)
+fn survey(
+    rows: Rows<'_>,
+    system: &System,
+    skip_nanos: u64,
+    reading: Reading,
+) -> Result<Option<Surveyed>, ReadDatasetError> {
+    let mut survey = Survey::new(system, skip_nanos);
+    let names = rows.each_slice(reading, &mut |slice| survey.add(slice))?;
+    Ok(survey.conclude(&names))
 }
 
-/// Returns the time that at least one of these exchanges, ordered by start, was under way \[ns\].
-fn covered_nanos(calls: &[&Exchange]) -> u64 {
-    let mut covered = 0;
-    let mut until = Timestamp(i64::MIN);
-    for call in calls {
-        let end = end_of(call);
-        if end > until {
-            covered += end.nanos_since(call.started_at.max(until));
-            until = end;
-        }
-    }
-    covered
+fn unseen(system: &System) -> String {
+    format!("no exchange with the entry `{}` was seen", system.entry)
 }
 
-fn memory(
-    name: &str,
-    metrics: &[Metric],
-    usable: &[&Exchange],
-    origin: Timestamp,
-) -> Vec<MemoryPoint> {
-    let mut ends: Vec<Timestamp> = usable
-        .iter()
-        .filter(|exchange| exchange.destination == name)
-        .map(|exchange| end_of(exchange))
-        .collect();
-    ends.sort_unstable();
-    of_service(name, RESIDENT_BYTES, metrics)
-        .filter(|metric| metric.at >= origin)
-        .map(|metric| MemoryPoint {
-            at_nanos: metric.at.nanos_since(origin),
-            requests: ends.partition_point(|end| *end <= metric.at) as u64,
-            resident_bytes: metric.value as u64,
-        })
-        .collect()
+/// Says whether it is known what was asked and when: not so of a response without its request.
+fn is_request(row: &Sighting) -> bool {
+    row.completeness != Completeness::ResponseOnly
 }
 
-fn cpu(
-    name: &str,
-    metrics: &[Metric],
-    origin: Timestamp,
-    observed: &ServiceObservations,
-) -> Option<f64> {
-    let mut points = of_service(name, CPU_SECONDS, metrics).filter(|metric| metric.at >= origin);
-    let first = points.next()?;
-    let last = points.last()?;
-    let visits: usize = observed.routes.values().map(Vec::len).sum();
-    (visits > 0).then(|| 1e9 * (last.value - first.value) / visits as f64)
+/// Returns what says whether a row went to the entry.
+fn at_entry<'a>(system: &'a System, names: &'a Sightings) -> impl Fn(&Sighting) -> bool + 'a {
+    let entry = names.names.iter().position(|name| *name == system.entry);
+    move |row| entry == Some(row.destination as usize)
 }
 
-fn of_service<'a>(
-    name: &'a str,
-    series: &'a str,
-    metrics: &'a [Metric],
-) -> impl Iterator<Item = &'a Metric> {
-    metrics.iter().filter(move |metric| {
-        metric.name == series && metric.labels.get("service").is_some_and(|service| service == name)
-    })
+/// Returns what says whether no service of the system sent a row.
+fn from_outside<'a>(system: &'a System, names: &'a Sightings) -> impl Fn(&Sighting) -> bool + 'a {
+    let is_ours: Vec<bool> =
+        names.names.iter().map(|name| system.services.contains_key(name)).collect();
+    move |row| !is_ours[row.source as usize]
 }

@@ -3,9 +3,10 @@
 use prophecy_core::Seed;
 use prophecy_datasets::probe::{ArmProbe, Probe};
 use prophecy_datasets::{Dataset, write_whole};
+use prophecy_simulator::Model;
 use prophecy_simulator::fidelity::{self, Check};
-use prophecy_simulator::{Model, model_of};
-use prophecy_twin::{fit, load_system};
+use prophecy_twin::fit::{self, HeldOut, Reading};
+use prophecy_twin::load_system;
 use serde::Serialize;
 
 use super::replay::answer;
@@ -26,23 +27,15 @@ struct Checked<'a> {
 pub(crate) fn run(arguments: &FitArguments, printer: &Printer) -> Result<ExitCode, Failure> {
     let loaded = load_system(&arguments.system)?;
     let dataset = Dataset::open(&arguments.dataset)?;
-    let probe = probe(arguments)?;
-    let probed = probe.as_ref().map(|probe| arm_of(probe, &arguments.probe_arm)).transpose()?;
-    if probed.is_some_and(|probed| probed.manifest != loaded.digest) {
-        printer.warn("the probe was made with another manifest than this one");
-    }
-    let system = loaded.system;
-    let mut fit = fit::observe_probed(&dataset, &system, 0, probed)?;
-    if fit.observations.arrivals.is_empty() {
+    let threads = threads(arguments.chance.threads);
+    let reading = Reading { threads, ..Reading::default() };
+    let fit = fit::summarize(&dataset, &system, reading)?;
+    if fit.arrivals == 0 {
         let message = format!("the dataset has no exchange with the entry `{}`", system.entry);
         return Err(Failure::new(ExitCode::NotEnoughEvidence, message)
             .hint("was it captured with `--service` named like the manifest's `entry`?"));
     }
-    let mut model = model_of(&fit.observations, &system);
-    if let Some((probe, probed)) = probe.as_ref().zip(probed) {
-        fit.notes.push(format!("the probe of arm `{}`: {}", probed.name, answer(probed)));
-        fit.notes.extend(fit::contend(&mut model, &fit.observations, &system, probe, probed));
-    }
+    let model = fit.model;
     write_whole(&arguments.out, model.to_json().as_bytes()).map_err(|error| {
         Failure::of(ExitCode::Environment, &error)
             .during(format!("cannot write model `{}`", arguments.out.display()))
@@ -62,8 +55,8 @@ pub(crate) fn run(arguments: &FitArguments, printer: &Printer) -> Result<ExitCod
     }
     if arguments.check {
         let seed = Seed(arguments.chance.seed);
-        let threads = threads(arguments.chance.threads);
-        let check = fidelity::check(&fit.observations, &system, seed, threads);
+        let HeldOut { model: first, rest, is_held_out: held_out } = &fit.held_out;
+        let check = Check { held_out: *held_out, ..fidelity::compare(first, rest, seed, threads) };
         human.push_str(&render(&check));
         printer.data(&human, &Checked { model: &model, check: &check });
         return Ok(if check.passed { ExitCode::Done } else { ExitCode::NotEnoughEvidence });

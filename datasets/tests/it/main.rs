@@ -4,4 +4,5 @@ mod contract;
 mod damage;
 mod python;
 mod rows;
+mod sightings;
 mod trials;

@@ -4,13 +4,12 @@
 //! part of the time, and the next call starts just when one ends. A visit that makes its calls one
 //! after another starts each when its last one ends as well, so only the ends of others count.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::ops::Range;
 
-use prophecy_core::Exchange;
 use prophecy_simulator::observation::{Visit, Workers};
 
-use super::end_of;
-use super::link::Links;
+use super::link::LinkedSlice;
 
 /// Fewer calls than this say nothing about a limit.
 const CALLS_NEEDED: usize = 50;
@@ -25,87 +24,87 @@ const FULL_SHARE: f64 = 0.02;
 /// Visits without a wait that are needed to know what those with one would have cost.
 const FREE_NEEDED: usize = 30;
 
-/// The limits of one calling service.
-#[derive(Debug, Default)]
-pub(super) struct Pools {
-    /// The most calls at once, by destination.
-    pub(super) limits: BTreeMap<String, u32>,
-    /// Calls that waited, by exchange number.
-    waited: BTreeSet<u64>,
-}
+/// A calling service and a called one.
+pub(super) type Edge = (u32, u32);
 
 /// What happened on one edge.
-#[derive(Debug)]
-struct Edge {
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Traffic {
+    calls: usize,
+    /// The most calls at once.
     most: u32,
-    full_share: f64,
-    /// Calls that brought the number in flight to the most, and those of them at a handover.
+    /// The time that was looked at, and that with the most calls at once \[ns\].
+    window: f64,
+    full: f64,
+    /// Calls that brought the number in flight to the most, those of them at a handover, and how many would have been
+    /// by chance.
     reaching: usize,
-    handed_over: Vec<u64>,
-    /// The probability that a call starts at a handover by chance.
+    handed_over: usize,
     by_chance: f64,
 }
 
-/// Finds the limits of the calls that `service`, with these workers, makes.
-pub(super) fn limits(
-    service: &str,
-    exchanges: &[&Exchange],
-    links: &Links,
-    workers: Workers,
-) -> Pools {
-    let mut calls: BTreeMap<&String, Vec<usize>> = BTreeMap::new();
-    for (index, exchange) in exchanges.iter().enumerate() {
-        if exchange.source == service {
-            calls.entry(&exchange.destination).or_default().push(index);
+/// Returns the calls of a slice by edge, by start, those that were open before it included.
+pub(super) fn edges(
+    slice: &LinkedSlice,
+    is_service: &dyn Fn(u32) -> bool,
+) -> BTreeMap<Edge, Vec<u32>> {
+    let mut edges: BTreeMap<Edge, Vec<u32>> = BTreeMap::new();
+    for (index, visit) in slice.visits.iter().enumerate() {
+        if is_service(visit.row.source) {
+            let edge = (visit.row.source, visit.row.destination);
+            edges.entry(edge).or_default().push(index as u32);
         }
     }
-    let mut pools = Pools::default();
-    for (destination, calls) in calls.into_iter().filter(|(_, calls)| calls.len() >= CALLS_NEEDED) {
-        let edge = observe(&calls, exchanges, links);
-        // As many calls as workers are explained by the workers.
-        let by_workers = workers.limit().is_some_and(|count| edge.most >= count);
-        let needed = HANDOVER_SHARE.max(3.0 * edge.by_chance) * edge.reaching as f64;
-        let handed_over = edge.handed_over.len() as f64 >= needed.max(10.0);
-        if edge.full_share >= FULL_SHARE && handed_over && !by_workers {
-            pools.limits.insert(destination.clone(), edge.most);
-            pools.waited.extend(edge.handed_over);
-        }
-    }
-    pools
+    edges
 }
 
-fn observe(calls: &[usize], exchanges: &[&Exchange], links: &Links) -> Edge {
+/// Looks at the calls on one edge; `handed_over` is told those that started at a handover while there were `at_limit`
+/// at once, or the most that there ever were.
+pub(super) fn look(
+    slice: &LinkedSlice,
+    calls: &[u32],
+    at_limit: Option<u32>,
+    handed_over: &mut dyn FnMut(usize),
+) -> Traffic {
+    let row = |call: u32| &slice.visits[call as usize].row;
     // Starts and ends in one line; at equal times an end comes first.
-    let mut moments: Vec<(i64, bool, usize)> = Vec::with_capacity(2 * calls.len());
+    let mut moments: Vec<(i64, bool, u32)> = Vec::with_capacity(2 * calls.len());
     for call in calls {
-        moments.push((exchanges[*call].started_at.0, true, *call));
-        moments.push((end_of(exchanges[*call]).0, false, *call));
+        moments.push((row(*call).started_at.0, true, *call));
+        moments.push((row(*call).ended_at.0, false, *call));
     }
     moments.sort_unstable();
-    let window = (moments[moments.len() - 1].0 - moments[0].0).max(1) as f64;
+    let within = within(slice);
+    let from = moments[0].0.max(within.start);
+    let window = (moments[moments.len() - 1].0.min(within.end) - from).max(1) as f64;
     let handover = HANDOVER_NANOS.min(0.2 * window / calls.len() as f64);
     let mut in_flight = 0u32;
-    let mut levels = Vec::with_capacity(moments.len());
-    for (_, starts, _) in &moments {
-        in_flight = if *starts { in_flight + 1 } else { in_flight.saturating_sub(1) };
-        levels.push(in_flight);
-    }
-    let most = levels.iter().copied().max().unwrap_or(0);
-    let (mut full, mut reaching, mut handed_over) = (0.0, 0, Vec::new());
-    let mut last_end: Option<(i64, usize)> = None;
+    let levels: Vec<u32> = moments
+        .iter()
+        .map(|(_, starts, _)| {
+            in_flight = if *starts { in_flight + 1 } else { in_flight.saturating_sub(1) };
+            in_flight
+        })
+        .collect();
+    let most = at_limit.unwrap_or_else(|| levels.iter().copied().max().unwrap_or(0));
+    let mut traffic = Traffic { calls: calls.len(), most, window, ..Traffic::default() };
+    let mut last_end: Option<(i64, u32)> = None;
     for (index, (at, starts, call)) in moments.iter().enumerate() {
-        if levels[index] == most {
+        if levels[index] == most && within.contains(at) {
             let until = moments.get(index + 1).map_or(*at, |next| next.0);
-            full += (until - at) as f64;
-            let visit = links.visit_of(*call);
+            traffic.full += (until - at) as f64;
+            let visit = slice.made_by[*call as usize];
             let soon = last_end.filter(|(end, _)| (at - end) as f64 <= handover);
             match soon {
                 // The visit went on to its next call, which says nothing about a limit.
                 Some((_, ended))
-                    if *starts && visit.is_some() && links.visit_of(ended) == visit => {}
+                    if *starts && visit.is_some() && slice.made_by[ended as usize] == visit => {}
                 _ if *starts => {
-                    reaching += 1;
-                    handed_over.extend(soon.map(|_| exchanges[*call].exchange_id));
+                    traffic.reaching += 1;
+                    if soon.is_some() {
+                        traffic.handed_over += 1;
+                        handed_over(*call as usize);
+                    }
                 }
                 _ => {}
             }
@@ -115,7 +114,14 @@ fn observe(calls: &[usize], exchanges: &[&Exchange], links: &Links) -> Edge {
         }
     }
     let by_chance = 1.0 - (-handover * calls.len() as f64 / window).exp();
-    Edge { most, full_share: full / window, reaching, handed_over, by_chance }
+    traffic.by_chance = by_chance * traffic.reaching as f64;
+    traffic
+}
+
+/// Returns the time that a slice looks at: what was open before it began was looked at then.
+fn within(slice: &LinkedSlice) -> Range<i64> {
+    let first = slice.visits.get(slice.carried).filter(|_| slice.carried > 0);
+    first.map_or(i64::MIN, |first| first.row.started_at.0)..slice.until.0
 }
 
 /// Replaces the own times of visits whose calls waited by those of visits whose calls did not.
@@ -138,21 +144,43 @@ pub(super) fn take_waits_out(visits: &mut [Visit], waited: &[bool]) {
     }
 }
 
-// === impl Pools ===
+// === impl Traffic ===
 
-impl Pools {
-    /// Says whether a call waited for another to end.
-    pub(super) fn waited(&self, call: &Exchange) -> bool {
-        self.waited.contains(&call.exchange_id)
+impl Traffic {
+    /// Adds what came after.
+    pub(super) fn merge(&mut self, later: &Self) {
+        let (calls, window) = (self.calls + later.calls, self.window + later.window);
+        if later.most > self.most {
+            *self = *later;
+        } else if later.most == self.most {
+            self.full += later.full;
+            self.reaching += later.reaching;
+            self.handed_over += later.handed_over;
+            self.by_chance += later.by_chance;
+        }
+        (self.calls, self.window) = (calls, window);
     }
 
-    /// Says what was found.
-    pub(super) fn notes(&self, service: &str) -> Vec<String> {
-        let note = |(destination, limit): (&String, &u32)| {
-            format!(
-                "`{service}` makes at most {limit} call(s) to `{destination}` at once, and calls wait for that"
-            )
+    /// Returns the limit on calls at once of a caller with these workers, if there is one.
+    pub(super) fn limit(&self, workers: Workers) -> Option<u32> {
+        // As many calls as workers are explained by the workers.
+        let by_workers = match workers {
+            Workers::Declared(count) | Workers::Estimated(count) => self.most >= count,
+            Workers::Unlimited => false,
         };
-        self.limits.iter().map(note).collect()
+        let needed = (HANDOVER_SHARE * self.reaching as f64).max(3.0 * self.by_chance);
+        let handed_over = self.handed_over as f64 >= needed.max(10.0);
+        let full = self.full / self.window >= FULL_SHARE;
+        (self.calls >= CALLS_NEEDED && full && handed_over && !by_workers).then_some(self.most)
     }
+}
+
+/// Says what was found.
+pub(super) fn notes(service: &str, limits: &BTreeMap<String, u32>) -> Vec<String> {
+    let note = |(destination, limit): (&String, &u32)| {
+        format!(
+            "`{service}` makes at most {limit} call(s) to `{destination}` at once, and calls wait for that"
+        )
+    };
+    limits.iter().map(note).collect()
 }
