@@ -25,7 +25,7 @@ pub use probe::Probe;
 pub use reader::{Dataset, OpenDatasetError, ReadDatasetError};
 pub use replays::{Replay, write_replays};
 pub use run::Run;
-pub use sighting::{Sighting, Sightings};
+pub use sighting::{Closings, Sighting, Sightings};
 pub use trials::TrialRecords;
 pub use verification::{Verification, verify};
 pub use writer::{DatasetOptions, DatasetWriter, WriteDatasetError};

@@ -11,7 +11,7 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{Int32Type, TimestampNanosecondType, UInt16Type, UInt64Type};
 use arrow_array::{Array, RecordBatch};
 use prophecy_core::exchange::address_from_bytes;
-use prophecy_core::{Completeness, Exchange, Timestamp};
+use prophecy_core::{Completeness, Connection, Exchange, Timestamp};
 
 use crate::manifest::Part;
 use crate::reader::{Dataset, ReadDatasetError, read_columns};
@@ -63,9 +63,23 @@ pub struct Sighting {
     pub status: Option<u16>,
     /// Whether the service failed it; see [`Exchange::failed`].
     pub failed: bool,
+    /// Whether no answer began: its caller went away, or its service.
+    pub abandoned: bool,
     /// How much of it was seen.
     pub completeness: Completeness,
 }
+
+/// When connections closed: that is when a request without an answer ended.
+#[derive(Clone, Debug, Default)]
+pub struct Closings {
+    /// By connection.
+    at: Vec<(u64, Timestamp)>,
+    /// Connections that were one too many to keep.
+    pub left_out: u64,
+}
+
+/// The most closings that are kept: 64 MB.
+const CLOSINGS_LIMIT: usize = 4 << 20;
 
 /// Sightings with the names that they share.
 #[derive(Clone, Debug, Default)]
@@ -103,6 +117,70 @@ impl Dataset {
         }
         sightings.rows.sort_unstable_by_key(|row| (row.started_at, row.exchange_id));
         Ok(sightings)
+    }
+
+    /// Reads when connections closed, part by part.
+    ///
+    /// # Errors
+    ///
+    /// Each variant of [`ReadDatasetError`].
+    pub fn closings(&self) -> Result<Closings, ReadDatasetError> {
+        let mut closings = Closings::default();
+        let table = Table::Connections;
+        for part in self.manifest().tables.get(table.as_str()).into_iter().flatten() {
+            let columns = ["connection_id", "closed_at"];
+            for batch in read_columns(self.path(), part, table, Some(&columns))? {
+                closings.decode(&batch).ok_or_else(|| ReadDatasetError::Altered {
+                    path: self.path().join(&part.path),
+                    problem: "its columns have other types".to_owned(),
+                })?;
+            }
+        }
+        closings.at.sort_unstable();
+        Ok(closings)
+    }
+}
+
+// === impl Closings ===
+
+impl Closings {
+    /// Returns when these connections closed.
+    pub fn of(connections: &[Connection]) -> Self {
+        let mut closings = Self::default();
+        for connection in connections {
+            closings.push(connection.connection_id, connection.closed_at);
+        }
+        closings.at.sort_unstable();
+        closings
+    }
+
+    /// Moves the end of a request without an answer to when its connection closed.
+    pub fn complete(&self, row: &mut Sighting) {
+        if !row.abandoned {
+            return;
+        }
+        let found = self.at.binary_search_by_key(&row.connection_id, |(id, _)| *id);
+        let closed_at = found.ok().map(|index| self.at[index].1);
+        row.ended_at = row.ended_at.max(closed_at.unwrap_or(row.ended_at));
+    }
+
+    fn push(&mut self, connection_id: u64, closed_at: Option<Timestamp>) {
+        match closed_at {
+            Some(at) if self.at.len() < CLOSINGS_LIMIT => self.at.push((connection_id, at)),
+            Some(_) => self.left_out += 1,
+            None => {}
+        }
+    }
+
+    fn decode(&mut self, batch: &RecordBatch) -> Option<()> {
+        let ids = batch.column_by_name("connection_id")?.as_primitive_opt::<UInt64Type>()?;
+        let closed = batch.column_by_name("closed_at")?;
+        let closed = closed.as_primitive_opt::<TimestampNanosecondType>()?;
+        for row in 0..batch.num_rows() {
+            let at = closed.is_valid(row).then(|| Timestamp(closed.value(row)));
+            self.push(ids.value(row), at);
+        }
+        Some(())
     }
 }
 
@@ -149,6 +227,7 @@ impl Sightings {
             ),
             status: exchange.status,
             failed: exchange.failed(),
+            abandoned: is_abandoned(exchange.completeness, exchange.response_started_at),
             completeness: exchange.completeness,
         };
         self.rows.push(row);
@@ -192,7 +271,7 @@ impl Sightings {
             let trace: Option<[u8; 16]> =
                 traces.is_valid(row).then(|| traces.value(row).try_into().ok()).flatten();
             let status = statuses.is_valid(row).then(|| statuses.value(row));
-            let response_ended_at = instant(ended, row);
+            let (answering, response_ended_at) = (instant(answering, row), instant(ended, row));
             self.rows.push(Sighting {
                 exchange_id: exchanges.value(row),
                 session_id: sessions.value(row),
@@ -203,13 +282,10 @@ impl Sightings {
                 server: servers[row],
                 route: routes[row],
                 started_at: Timestamp(started.value(row)),
-                ended_at: ended_at(
-                    Timestamp(requested.value(row)),
-                    instant(answering, row),
-                    response_ended_at,
-                ),
+                ended_at: ended_at(Timestamp(requested.value(row)), answering, response_ended_at),
                 status,
                 failed: status.is_none_or(|status| status >= 500 || response_ended_at.is_none()),
+                abandoned: is_abandoned(degrees[row], answering),
                 completeness: degrees[row],
             });
         }
@@ -251,6 +327,10 @@ fn degrees(batch: &RecordBatch) -> Option<Vec<Completeness>> {
         .map(|index| Completeness::from_name(values.value(index)))
         .collect::<Option<_>>()?;
     column.keys_iter().map(|key| degrees.get(key?).copied()).collect()
+}
+
+fn is_abandoned(completeness: Completeness, answering: Option<Timestamp>) -> bool {
+    completeness == Completeness::RequestOnly && answering.is_none()
 }
 
 /// Returns when an exchange ended, as far as it was seen.

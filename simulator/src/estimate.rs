@@ -18,6 +18,7 @@ pub fn summary_of(observations: &Observations) -> Summary {
         let summary = ServiceSummary {
             workers: observed.workers,
             pools: observed.pools.clone(),
+            policies: observed.policies.clone(),
             routes: routes.map(|(name, visits)| (name.clone(), RouteSummary::of(visits))).collect(),
         };
         (name.clone(), summary)

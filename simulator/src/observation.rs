@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::model::Backoff;
+
 /// Everything that was observed of a system in one window.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Observations {
@@ -33,6 +35,8 @@ pub struct ServiceObservations {
     pub workers: Workers,
     /// The most calls at once to each destination, where that limit was seen to bind.
     pub pools: BTreeMap<String, u32>,
+    /// How long it waits for answers and how often it tries again, where that was recognized.
+    pub policies: Policies,
     /// The most requests that one instance had at once, waiting or not.
     pub most_at_once: u32,
     /// Visits by route, by time.
@@ -41,6 +45,20 @@ pub struct ServiceObservations {
     pub memory: Vec<MemoryPoint>,
     /// Processor time per request, where it was measured \[ns\].
     pub cpu_nanos_per_request: Option<f64>,
+}
+
+/// Policies of calls by destination and route.
+pub type Policies = BTreeMap<String, BTreeMap<String, CallPolicy>>;
+
+/// How long a caller waits for an answer, and how often it tries again.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct CallPolicy {
+    /// When it gives up \[ns\], if it was seen to.
+    pub timeout_nanos: Option<u64>,
+    /// How often it was seen to try again.
+    pub retries: u32,
+    /// How long it waits before.
+    pub backoff: Backoff,
 }
 
 /// How many requests one instance works on at once, and how that is known.
@@ -92,7 +110,9 @@ pub struct Visit {
     pub status: Option<u16>,
     /// Whether the service failed it.
     pub failed: bool,
-    /// The calls it made, by time.
+    /// Whether its caller's timeout ended it: then it says nothing about the service's own failures.
+    pub given_up: bool,
+    /// The calls it made, by time, each with its retries.
     pub calls: Vec<Call>,
 }
 

@@ -15,7 +15,7 @@ use prophecy_core::System;
 
 pub use self::values::Values;
 use crate::model::{CallModel, Model, RouteModel, SCHEMA, Station};
-use crate::observation::{Visit, Workers};
+use crate::observation::{Policies, Visit, Workers};
 
 /// What is known of a system.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -31,6 +31,8 @@ pub struct ServiceSummary {
     pub workers: Workers,
     /// The most calls at once to each destination, where that limit was seen to bind.
     pub pools: BTreeMap<String, u32>,
+    /// How long it waits for answers and how often it tries again, where that was recognized.
+    pub policies: Policies,
     /// By route.
     pub routes: BTreeMap<String, RouteSummary>,
 }
@@ -81,6 +83,7 @@ impl Summary {
             let known = self.services.entry(name).or_default();
             known.workers = service.workers;
             known.pools = service.pools;
+            known.policies = service.policies;
             for (route, visits) in service.routes {
                 known.routes.entry(route).or_default().merge(visits);
             }
@@ -116,10 +119,10 @@ impl Summary {
 
     fn routes(&self, seen: &ServiceSummary) -> BTreeMap<String, RouteModel> {
         let visited = seen.routes.iter().filter(|(_, route)| route.visits > 0);
-        visited.map(|(name, route)| (name.clone(), self.route(route))).collect()
+        visited.map(|(name, route)| (name.clone(), self.route(route, &seen.policies))).collect()
     }
 
-    fn route(&self, route: &RouteSummary) -> RouteModel {
+    fn route(&self, route: &RouteSummary, policies: &Policies) -> RouteModel {
         let own = if route.whole.count() > 0 { &route.whole } else { &route.cut_short };
         let called = route.calls.iter().filter(|call| {
             let service = self.services.get(&call.service);
@@ -129,7 +132,7 @@ impl Summary {
         RouteModel {
             own_nanos: own.spread(),
             failure: route.own_failures as f64 / route.visits as f64,
-            calls: called.map(|call| route.call(call)).collect(),
+            calls: called.map(|call| route.call(call, policies)).collect(),
             ..RouteModel::default()
         }
     }
@@ -149,7 +152,7 @@ impl RouteSummary {
     pub fn add(&mut self, visit: &Visit) {
         let call_failed = visit.calls.iter().any(|call| call.failed);
         self.visits += 1;
-        self.own_failures += u64::from(visit.failed && !call_failed);
+        self.own_failures += u64::from(visit.failed && !call_failed && !visit.given_up);
         let values = if call_failed { &mut self.cut_short } else { &mut self.whole };
         values.add(visit.own_nanos);
         let group = usize::from(visit.failed);
@@ -218,16 +221,21 @@ impl RouteSummary {
         &mut self.calls[index]
     }
 
-    fn call(&self, call: &CallSummary) -> CallModel {
+    fn call(&self, call: &CallSummary, policies: &Policies) -> CallModel {
         // Requests that did not fail say what is called; where all failed, those have to do.
         let group = usize::from(self.tallies[0].visits == 0);
         let (tally, counts) = (self.tallies[group], &call.counts[group]);
         // NUMERICS: whole numbers are added up and divided once, so that certainty is exactly 1.
         let none = tally.visits - counts.iter().sum::<u64>();
         let share = |visits: &u64| *visits as f64 / tally.visits as f64;
+        let policy = policies.get(&call.service).and_then(|routes| routes.get(&call.route));
+        let policy = policy.copied().unwrap_or_default();
         CallModel {
             service: call.service.clone(),
             route: call.route.clone(),
+            timeout_nanos: policy.timeout_nanos,
+            retries: policy.retries,
+            backoff: policy.backoff,
             counts: std::iter::once(&none).chain(counts).map(share).collect(),
             parallel: tally.several > 0 && 2 * tally.too_long > tally.several,
             failure_spreads: if call.failed == 0 {

@@ -1,8 +1,8 @@
 //! From a dataset to observations, or to a summary: who called whom, and what each request cost where.
 //!
 //! Exchanges are read in slices of time ([`slices`]), twice. The first pass finds what only the whole
-//! window can tell ([`survey`]): how many workers each service has ([`queue`]) and which calls wait for one
-//! another ([`pool`]). The second takes each request apart ([`visits`]). In both, calls are linked to the
+//! window can tell ([`mod@survey`]): how many workers each service has ([`queue`]) and which calls wait for one
+//! another ([`pool`]), how long callers wait for answers and how often they try again ([`patience`]). The second takes each request apart ([`visits`]). In both, calls are linked to the
 //! visits that made them ([`link`]).
 //!
 //! [`observe`] keeps every visit, [`summarize`] what a model needs of them: its memory depends on the
@@ -13,6 +13,7 @@
 //! The same rows give the same result, whatever the parts and the threads; no step draws a random number.
 
 mod link;
+mod patience;
 mod pool;
 pub mod probe;
 mod probed;
@@ -23,7 +24,7 @@ mod slices;
 mod survey;
 mod visits;
 
-use prophecy_core::{Completeness, Exchange, Metric, System};
+use prophecy_core::{Completeness, Connection, Exchange, Metric, System};
 use prophecy_datasets::{Dataset, ReadDatasetError, Sighting, Sightings};
 use prophecy_simulator::observation::Observations;
 use prophecy_simulator::{Model, fidelity};
@@ -50,6 +51,8 @@ pub struct Fitted {
     pub model: Model,
     /// Requests at the entry that it is made from.
     pub arrivals: u64,
+    /// Timeouts and retries that were recognized, in words.
+    pub recognized: Vec<String>,
     /// What was assumed, in sentences.
     pub notes: Vec<String>,
     /// What the model is to be checked with.
@@ -80,7 +83,7 @@ pub fn observe(
     system: &System,
     skip_nanos: u64,
 ) -> Result<Fit, ReadDatasetError> {
-    keep(Rows::Stored(dataset), &dataset.metrics()?, system, skip_nanos)
+    keep(&Rows::stored(dataset)?, &dataset.metrics()?, system, skip_nanos)
 }
 
 /// Observes a system in exchanges, and metrics ordered by time.
@@ -94,7 +97,8 @@ pub fn observe_rows(
     system: &System,
     skip_nanos: u64,
 ) -> Fit {
-    keep(Rows::Given(exchanges), metrics, system, skip_nanos).expect("nothing is read from a disk")
+    keep(&Rows::given(exchanges, &[]), metrics, system, skip_nanos)
+        .expect("nothing is read from a disk")
 }
 
 /// Fits a model to a dataset of any length.
@@ -107,20 +111,26 @@ pub fn summarize(
     system: &System,
     reading: Reading,
 ) -> Result<Fitted, ReadDatasetError> {
-    fitted(Rows::Stored(dataset), system, reading)
+    fitted(&Rows::stored(dataset)?, system, reading)
 }
 
-/// Fits a model to exchanges.
+/// Fits a model to exchanges, and the connections that carried them.
 ///
 /// # Panics
 ///
 /// Never: rows that are in memory can be read.
-pub fn summarize_rows(exchanges: &[Exchange], system: &System, reading: Reading) -> Fitted {
-    fitted(Rows::Given(exchanges), system, reading).expect("nothing is read from a disk")
+pub fn summarize_rows(
+    exchanges: &[Exchange],
+    connections: &[Connection],
+    system: &System,
+    reading: Reading,
+) -> Fitted {
+    fitted(&Rows::given(exchanges, connections), system, reading)
+        .expect("nothing is read from a disk")
 }
 
 fn keep(
-    rows: Rows<'_>,
+    rows: &Rows<'_>,
     metrics: &[Metric],
     system: &System,
     skip_nanos: u64,
@@ -133,15 +143,17 @@ fn keep(
     let mut keeper = Keeper::new(metrics, &known);
     let mut anatomy = Anatomy::new(system, &known);
     rows.each_slice(reading, &mut |slice| anatomy.add(slice, &mut keeper))?;
-    Ok(Fit { observations: keeper.finish(&known, &system.entry), notes: anatomy.notes() })
+    let notes = anatomy.notes().into_iter().chain(known.recognized()).chain(rows.note()).collect();
+    Ok(Fit { observations: keeper.finish(&known, &system.entry), notes })
 }
 
-fn fitted(rows: Rows<'_>, system: &System, reading: Reading) -> Result<Fitted, ReadDatasetError> {
+fn fitted(rows: &Rows<'_>, system: &System, reading: Reading) -> Result<Fitted, ReadDatasetError> {
     let Some(known) = survey(rows, system, 0, reading)? else {
         let rest = Observations { entry: system.entry.clone(), ..Observations::default() };
         let model = prophecy_simulator::model_of(&rest, system);
         let held_out = HeldOut { model: model.clone(), rest, is_held_out: false };
-        return Ok(Fitted { model, arrivals: 0, notes: vec![unseen(system)], held_out });
+        let (recognized, notes) = (Vec::new(), vec![unseen(system)]);
+        return Ok(Fitted { model, arrivals: 0, recognized, notes, held_out });
     };
     let is_held_out = known.arrivals >= fidelity::HELD_OUT_FROM as u64;
     let cut =
@@ -161,11 +173,14 @@ fn fitted(rows: Rows<'_>, system: &System, reading: Reading) -> Result<Fitted, R
     let model = all.model(&system.entry, system);
     let first = if is_held_out { first.model(&system.entry, system) } else { model.clone() };
     let held_out = HeldOut { model: first, rest, is_held_out };
-    Ok(Fitted { model, arrivals: known.arrivals, notes: anatomy.notes(), held_out })
+    let mut notes = anatomy.notes();
+    notes.extend(rows.note());
+    let recognized = known.recognized();
+    Ok(Fitted { model, arrivals: known.arrivals, recognized, notes, held_out })
 }
 
 fn survey(
-    rows: Rows<'_>,
+    rows: &Rows<'_>,
     system: &System,
     skip_nanos: u64,
     reading: Reading,

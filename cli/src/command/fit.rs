@@ -50,6 +50,9 @@ pub(crate) fn run(arguments: &FitArguments, printer: &Printer) -> Result<ExitCod
             station.routes.len()
         ));
     }
+    for found in &fit.recognized {
+        human.push_str(&format!("recognized: {found}\n"));
+    }
     for note in &fit.notes {
         human.push_str(&format!("note: {note}\n"));
     }

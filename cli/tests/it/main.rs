@@ -2,7 +2,7 @@
 
 mod bad_input;
 mod capture;
-mod probe;
+mod patience;
 mod production;
 mod prophecy;
 mod report;

@@ -269,7 +269,7 @@ impl<'a> Sampler<'a> {
         let changed_calls = calls_differ(&before.calls, &after.calls);
         let calls =
             if changed_calls && !undo.contains(&Part::Calls(place.0.clone(), place.1.clone())) {
-                after.calls.clone()
+                with_patience_of(&after.calls, &known.calls)
             } else {
                 with_spread_of(&known.calls, &after.calls)
             };
@@ -450,6 +450,23 @@ fn with_spread_of(known: &[CallModel], after: &[CallModel]) -> Vec<CallModel> {
         let same = |other: &&CallModel| other.service == call.service && other.route == call.route;
         if let Some(shown) = after.iter().find(same).filter(|other| other.failure_spreads < 1.0) {
             call.failure_spreads = shown.failure_spreads;
+        }
+    }
+    calls
+}
+
+/// Returns calls with the timeouts and retries that production showed for the same target: an arm has too few failures to
+/// show them.
+fn with_patience_of(calls: &[CallModel], known: &[CallModel]) -> Vec<CallModel> {
+    let mut calls = calls.to_vec();
+    for call in &mut calls {
+        let same = |other: &&CallModel| other.service == call.service && other.route == call.route;
+        let Some(shown) = known.iter().find(same) else { continue };
+        if call.timeout_nanos.is_none() {
+            call.timeout_nanos = shown.timeout_nanos;
+        }
+        if call.retries == 0 {
+            (call.retries, call.backoff) = (shown.retries, shown.backoff);
         }
     }
     calls

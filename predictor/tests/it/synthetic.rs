@@ -149,6 +149,7 @@ fn observe(build: &Build, traffic: &Traffic, seed: Seed) -> Observations {
             waited_nanos: 0,
             status: Some(if failed { 500 } else { 200 + 222 * u16::from(rejected) }),
             failed,
+            given_up: false,
             calls,
         };
         web.routes.entry(arrival.route.clone()).or_default().push(visit);

@@ -142,8 +142,11 @@ impl Linker {
             let open = open.entry(call.source).or_default();
             open.retain(|visit| row(*visit).ended_at >= call.started_at);
             candidates.clear();
-            let encloses =
-                |visit: &u32| row(*visit).ended_at >= call.ended_at && *visit as usize != index;
+            // Where a caller went away, the end of its call may be seen after that of its visit.
+            let encloses = |visit: &u32| {
+                (call.abandoned || row(*visit).ended_at >= call.ended_at)
+                    && *visit as usize != index
+            };
             candidates.extend(open.iter().copied().filter(encloses));
             let mut traced = candidates
                 .iter()

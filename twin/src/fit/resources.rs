@@ -12,7 +12,7 @@ use crate::metrics::{CPU_SECONDS, RESIDENT_BYTES};
 struct Measured {
     /// By time, with the requests that ended since the one before.
     memory: Vec<(Timestamp, u64, u64)>,
-    /// The first and the last processor time [s].
+    /// The first and the last processor time \[s\].
     cpu_seconds: Option<[f64; 2]>,
 }
 

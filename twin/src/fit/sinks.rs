@@ -50,6 +50,7 @@ impl Keeper {
             let observed = ServiceObservations {
                 workers: queueing.workers,
                 pools: known.pools_of(*number),
+                policies: known.policies_of(*number),
                 most_at_once: queueing.most_at_once,
                 routes,
                 memory: self.resources.memory(name),
@@ -147,6 +148,7 @@ fn summary(mut routes: Routes, known: &Surveyed) -> Summary {
         let summary = ServiceSummary {
             workers: queueing.workers,
             pools: known.pools_of(*number),
+            policies: known.policies_of(*number),
             routes: routes.remove(name).unwrap_or_default(),
         };
         (name.clone(), summary)

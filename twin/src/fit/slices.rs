@@ -10,13 +10,19 @@
 
 use std::sync::mpsc::{Receiver, sync_channel};
 
-use prophecy_core::{Exchange, Timestamp};
+use prophecy_core::{Connection, Exchange, Timestamp};
 use prophecy_datasets::manifest::Part;
-use prophecy_datasets::{Dataset, ReadDatasetError, Sighting, Sightings};
+use prophecy_datasets::{Closings, Dataset, ReadDatasetError, Sighting, Sightings};
 
 /// Where exchanges come from.
+#[derive(Debug)]
+pub(super) struct Rows<'a> {
+    source: Source<'a>,
+    closings: Closings,
+}
+
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Rows<'a> {
+enum Source<'a> {
     Stored(&'a Dataset),
     Given(&'a [Exchange]),
 }
@@ -44,6 +50,7 @@ pub(super) struct Slice<'a> {
 /// Rows that wait for those that come before them.
 struct Pending<'t> {
     known: Sightings,
+    closings: &'t Closings,
     rows: Vec<Sighting>,
     slice_rows: usize,
     take: &'t mut dyn FnMut(Slice<'_>),
@@ -61,26 +68,43 @@ impl Default for Reading {
 
 // === impl Rows ===
 
-impl Rows<'_> {
+impl<'a> Rows<'a> {
+    /// Returns the exchanges of a dataset.
+    pub(super) fn stored(dataset: &'a Dataset) -> Result<Self, ReadDatasetError> {
+        Ok(Self { source: Source::Stored(dataset), closings: dataset.closings()? })
+    }
+
+    /// Returns exchanges that are in memory, with their connections.
+    pub(super) fn given(exchanges: &'a [Exchange], connections: &[Connection]) -> Self {
+        Self { source: Source::Given(exchanges), closings: Closings::of(connections) }
+    }
+
+    /// Says what had to be left out.
+    pub(super) fn note(&self) -> Option<String> {
+        let count = self.closings.left_out;
+        (count > 0).then(|| format!("{count} connections were not looked at for timeouts"))
+    }
+
     /// Hands out slices in the order of time; returns all names.
     pub(super) fn each_slice(
-        self,
+        &self,
         reading: Reading,
         take: &mut dyn FnMut(Slice<'_>),
     ) -> Result<Sightings, ReadDatasetError> {
         let mut pending = Pending {
             known: Sightings::default(),
+            closings: &self.closings,
             rows: Vec::new(),
             slice_rows: reading.slice_rows.max(1),
             take,
         };
-        match self {
-            Self::Given(exchanges) => {
+        match self.source {
+            Source::Given(exchanges) => {
                 let mut given = Sightings::default();
                 exchanges.iter().for_each(|exchange| given.push(exchange));
                 pending.add(given);
             }
-            Self::Stored(dataset) => {
+            Source::Stored(dataset) => {
                 let mut parts: Vec<&Part> = dataset.exchange_parts().iter().collect();
                 parts.sort_by_key(|part| first_of(part));
                 read(dataset, &parts, reading.threads.max(1), &mut |index, sightings| {
@@ -133,7 +157,8 @@ fn first_of(part: &Part) -> i64 {
 
 impl Pending<'_> {
     fn add(&mut self, sightings: Sightings) {
-        let rows = self.known.adopt(sightings);
+        let mut rows = self.known.adopt(sightings);
+        rows.iter_mut().for_each(|row| self.closings.complete(row));
         self.rows.extend(rows);
         // Both runs are nearly sorted.
         self.rows.sort_by_key(|row| (row.started_at, row.exchange_id));

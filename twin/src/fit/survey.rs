@@ -7,6 +7,7 @@ use prophecy_datasets::{Sighting, Sightings};
 use prophecy_simulator::observation::Workers;
 
 use super::link::{Experience, LinkedSlice, Linker};
+use super::patience::{self, Attempts, Place, Recognized};
 use super::pool::{self, Edge, Traffic};
 use super::queue::{Evidence, Queueing};
 use super::slices::Slice;
@@ -24,6 +25,7 @@ pub(super) struct Survey<'s> {
     linker: Linker,
     services: BTreeMap<u32, Evidence>,
     edges: BTreeMap<Edge, Traffic>,
+    attempts: BTreeMap<Place, Attempts>,
 }
 
 /// What the first pass found; names are numbered alike in the second.
@@ -40,6 +42,10 @@ pub(super) struct Surveyed {
     pub(super) services: BTreeMap<u32, (String, Queueing)>,
     /// Limits on calls at once.
     pub(super) pools: BTreeMap<Edge, u32>,
+    /// Timeouts and retries, by caller, called service and its route.
+    pub(super) patience: BTreeMap<[u32; 3], Recognized>,
+    /// The names of the routes in it.
+    pub(super) routes: BTreeMap<u32, String>,
 }
 
 // === impl Survey ===
@@ -57,6 +63,7 @@ impl<'s> Survey<'s> {
             linker: Linker::default(),
             services: BTreeMap::new(),
             edges: BTreeMap::new(),
+            attempts: BTreeMap::new(),
         }
     }
 
@@ -83,7 +90,9 @@ impl<'s> Survey<'s> {
             let traffic = pool::look(&linked, &calls, None, &mut |_| {});
             self.edges.entry(edge).or_default().merge(&traffic);
         }
-        self.linker.carry(linked.split().1);
+        let (ended, open) = linked.split();
+        ended.iter().for_each(|visit| patience::look(visit, &mut self.attempts));
+        self.linker.carry(open);
     }
 
     fn look_at_services(&mut self, linked: &LinkedSlice, names: &Sightings) {
@@ -121,6 +130,8 @@ impl<'s> Survey<'s> {
         let limit =
             |(edge, traffic): (&Edge, &Traffic)| Some((*edge, traffic.limit(workers(edge.0))?));
         let pools = self.edges.iter().filter_map(limit).collect();
+        let patience = patience::conclude(&self.attempts);
+        let route = |[_, _, route]: &[u32; 3]| (*route, names.names[*route as usize].clone());
         Some(Surveyed {
             origin,
             window_nanos: self.last_arrival.map_or(0, |last| last.nanos_since(origin) + 1),
@@ -129,6 +140,8 @@ impl<'s> Survey<'s> {
             experience: self.linker.experience(),
             services,
             pools,
+            routes: patience.keys().map(route).collect(),
+            patience,
         })
     }
 }

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use prophecy_core::{System, Timestamp};
 use prophecy_datasets::{Sighting, Sightings};
-use prophecy_simulator::observation::{Call, Visit};
+use prophecy_simulator::observation::{Call, Policies, Visit};
 
 use super::link::{Called, Linked, LinkedSlice, Linker};
+use super::patience;
 use super::pool;
 use super::queue::Recursion;
 use super::slices::Slice;
@@ -22,6 +23,16 @@ pub(super) trait Sink {
     /// Visits of one route, by time.
     fn visits(&mut self, service: &str, route: &str, visits: Vec<Visit>);
 }
+
+/// A call with its retries, from the start of the first attempt.
+#[derive(Clone, Copy, Debug)]
+struct Tried {
+    started_at: Timestamp,
+    last: Sighting,
+}
+
+/// How much sooner than the timeout a call may be seen to be given up \[ns\].
+const GIVEN_UP_NANOS: u64 = 5_000_000;
 
 /// Takes requests apart; slices are added in the order of time.
 #[derive(Debug)]
@@ -114,23 +125,51 @@ impl<'s> Anatomy<'s> {
     fn visit(&self, visit: &Linked, waited_nanos: u64, names: &Sightings) -> Visit {
         let row = &visit.row;
         let latency_nanos = row.ended_at.nanos_since(row.started_at);
-        let call = |call: &Called| Call {
-            destination: names.names[call.row.destination as usize].clone(),
-            route: names.names[call.row.route as usize].clone(),
-            nanos: call.row.ended_at.nanos_since(call.row.started_at),
-            failed: call.row.failed,
+        let timeout_nanos = self
+            .known
+            .patience
+            .get(&[row.source, row.destination, row.route])
+            .and_then(|found| found.policy.timeout_nanos);
+        let given_up = timeout_nanos
+            .filter(|timeout| row.abandoned && latency_nanos + GIVEN_UP_NANOS >= *timeout);
+        // The timeout is the low end of what was seen: whoever was given up on took at least that long.
+        let latency_nanos = given_up.map_or(latency_nanos, |least| latency_nanos.max(least + 1));
+        let tried = self.tried(visit);
+        let call = |call: &Tried| Call {
+            destination: names.names[call.last.destination as usize].clone(),
+            route: names.names[call.last.route as usize].clone(),
+            nanos: call.last.ended_at.nanos_since(call.started_at),
+            failed: call.last.failed,
         };
         Visit {
             at_nanos: row.started_at.nanos_since(self.known.origin),
             latency_nanos,
             own_nanos: latency_nanos
-                .saturating_sub(covered_nanos(&visit.calls))
+                .saturating_sub(covered_nanos(&tried))
                 .saturating_sub(waited_nanos),
             waited_nanos,
             status: row.status,
             failed: row.failed,
-            calls: visit.calls.iter().map(call).collect(),
+            given_up: given_up.is_some(),
+            calls: tried.iter().map(call).collect(),
         }
+    }
+
+    /// Returns the calls of a visit, each with its retries, by start.
+    fn tried(&self, visit: &Linked) -> Vec<Tried> {
+        let retries = |call: &Called| {
+            let target = [visit.row.destination, call.row.destination, call.row.route];
+            self.known.patience.get(&target).map_or(0, |found| found.policy.retries as usize)
+        };
+        if visit.calls.iter().all(|call| !call.row.failed || retries(call) == 0) {
+            return visit.calls.iter().map(|call| Tried::of(&[*call])).collect();
+        }
+        let chains = patience::by_target(&visit.calls)
+            .into_iter()
+            .flat_map(|calls| patience::chains(&calls, retries(&calls[0])));
+        let mut tried: Vec<Tried> = chains.map(|chain| Tried::of(&chain)).collect();
+        tried.sort_by_key(|tried| (tried.started_at, tried.last.exchange_id));
+        tried
     }
 
     /// Says how calls were linked, and, by service, what was assumed about it.
@@ -151,17 +190,27 @@ impl<'s> Anatomy<'s> {
 }
 
 /// Returns the time that at least one of these calls, ordered by start, was under way \[ns\].
-fn covered_nanos(calls: &[Called]) -> u64 {
+fn covered_nanos(calls: &[Tried]) -> u64 {
     let mut covered = 0;
     let mut until = Timestamp(i64::MIN);
     for call in calls {
-        let end = call.row.ended_at;
+        let end = call.last.ended_at;
         if end > until {
-            covered += end.nanos_since(call.row.started_at.max(until));
+            covered += end.nanos_since(call.started_at.max(until));
             until = end;
         }
     }
     covered
+}
+
+// === impl Tried ===
+
+impl Tried {
+    /// Returns the call that these attempts were, by start.
+    fn of(attempts: &[Called]) -> Self {
+        let (first, last) = (attempts[0].row, attempts[attempts.len() - 1].row);
+        Self { started_at: first.started_at, last }
+    }
 }
 
 // === impl Surveyed ===
@@ -174,5 +223,40 @@ impl Surveyed {
             Some((self.services.get(destination)?.0.clone(), *limit))
         });
         named.collect()
+    }
+
+    /// Returns what is known of the patience of a service, by destination and route.
+    pub(super) fn policies_of(&self, service: u32) -> Policies {
+        let mut policies = Policies::new();
+        for ([caller, callee, route], found) in &self.patience {
+            if let (true, Some((name, _))) = (*caller == service, self.services.get(callee)) {
+                let route = self.routes[route].clone();
+                policies.entry(name.clone()).or_default().insert(route, found.policy);
+            }
+        }
+        policies
+    }
+
+    /// Says in words which timeouts and retries were recognized.
+    pub(super) fn recognized(&self) -> Vec<String> {
+        let mut said: Vec<String> = Vec::new();
+        for ([caller, callee, route], found) in &self.patience {
+            let name = |service: &u32| self.services.get(service).map_or("", |(name, _)| name);
+            let alike = self.patience.iter().filter(|([a, b, _], other)| {
+                (a, b) == (caller, callee) && other.words == found.words
+            });
+            let place = if alike.count() > 1 {
+                format!("`{}` to `{}`", name(caller), name(callee))
+            } else {
+                format!("`{}` to `{}`, `{}`", name(caller), name(callee), self.routes[route])
+            };
+            for words in &found.words {
+                let sentence = format!("{place}: {words}");
+                if !said.contains(&sentence) {
+                    said.push(sentence);
+                }
+            }
+        }
+        said
     }
 }

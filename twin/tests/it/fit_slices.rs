@@ -82,7 +82,7 @@ fn same(a: &Fitted, b: &Fitted, what: &str) {
 fn parts_and_threads_change_nothing() {
     let exchanges = requests(2_000);
     let system = system(&SERVICES, ", concurrency: 4");
-    let whole = summarize_rows(&exchanges, &system, Reading { threads: 1, slice_rows: 3_000 });
+    let whole = summarize_rows(&exchanges, &[], &system, Reading { threads: 1, slice_rows: 3_000 });
     for (part_rows, threads) in [(100_000, 1), (700, 1), (700, 2), (64, 3), (64, 8)] {
         let folder = tempfile::tempdir().expect("a folder");
         let dataset = write(folder.path(), &exchanges, part_rows);
@@ -97,8 +97,9 @@ fn slices_change_nothing_where_links_are_certain() {
     let exchanges = requests(2_000);
     for fields in [", concurrency: 4", ""] {
         let system = system(&SERVICES, fields);
-        let fitted =
-            |slice_rows| summarize_rows(&exchanges, &system, Reading { threads: 1, slice_rows });
+        let fitted = |slice_rows| {
+            summarize_rows(&exchanges, &[], &system, Reading { threads: 1, slice_rows })
+        };
         let whole = fitted(usize::MAX);
         assert_eq!(whole.model.services["web"].workers, Some(4), "{fields}");
         for slice_rows in [9_999, 5_001, 2_000] {
@@ -107,8 +108,9 @@ fn slices_change_nothing_where_links_are_certain() {
     }
     // Where the workers are declared, a slice may hold less than a request.
     let system = system(&SERVICES, ", concurrency: 4");
-    let [whole, cut] = [usize::MAX, 3]
-        .map(|slice_rows| summarize_rows(&exchanges, &system, Reading { threads: 1, slice_rows }));
+    let [whole, cut] = [usize::MAX, 3].map(|slice_rows| {
+        summarize_rows(&exchanges, &[], &system, Reading { threads: 1, slice_rows })
+    });
     same(&cut, &whole, "three at once");
 }
 
@@ -117,7 +119,7 @@ fn summaries_give_the_model_of_all_visits() {
     let exchanges = sorted(requests(2_000));
     for fields in [", concurrency: 4", ""] {
         let system = system(&SERVICES, fields);
-        let fitted = summarize_rows(&exchanges, &system, Reading::default());
+        let fitted = summarize_rows(&exchanges, &[], &system, Reading::default());
         let observed = fit::observe_rows(&exchanges, &[], &system, 0);
         let model = model_of(&observed.observations, &system);
         assert_eq!(fitted.model.to_json(), model.to_json());
@@ -135,7 +137,7 @@ fn slices_change_little_where_links_are_likely() {
         .collect();
     let system: System = system(&SERVICES, ", concurrency: 4");
     let calls = |slice_rows| {
-        let fitted = summarize_rows(&exchanges, &system, Reading { threads: 1, slice_rows });
+        let fitted = summarize_rows(&exchanges, &[], &system, Reading { threads: 1, slice_rows });
         let calls = &fitted.model.services["web"].routes["GET /web"].calls;
         calls[0].counts.iter().zip(0..).map(|(share, count)| share * f64::from(count)).sum::<f64>()
     };

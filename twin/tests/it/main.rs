@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails where it unwraps")]
 
 mod fit;
+mod fit_patience;
 mod fit_slices;
 mod launch;
 mod manifest;
