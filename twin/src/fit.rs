@@ -1,9 +1,10 @@
 //! From a dataset to observations, or to a summary: who called whom, and what each request cost where.
 //!
 //! Exchanges are read in slices of time ([`slices`]), twice. The first pass finds what only the whole
-//! window can tell ([`mod@survey`]): how many workers each service has ([`queue`]) and which calls wait for one
-//! another ([`pool`]), how long callers wait for answers and how often they try again ([`patience`]). The second takes each request apart ([`visits`]). In both, calls are linked to the
-//! visits that made them ([`link`]).
+//! window can tell ([`mod@survey`]): how many workers each service has ([`queue`]), which calls wait for one
+//! another ([`pool`]), how long callers wait for answers and how often they try again ([`patience`]). The
+//! second takes each request apart ([`visits`]). In both, calls are linked to the visits that made them
+//! ([`link`]).
 //!
 //! [`observe`] keeps every visit, [`summarize`] what a model needs of them: its memory depends on the
 //! size of a slice and of the parts, not on the number of exchanges.
@@ -87,10 +88,6 @@ pub fn observe(
 }
 
 /// Observes a system in exchanges, and metrics ordered by time.
-///
-/// # Panics
-///
-/// Never: rows that are in memory can be read.
 pub fn observe_rows(
     exchanges: &[Exchange],
     metrics: &[Metric],
@@ -115,10 +112,6 @@ pub fn summarize(
 }
 
 /// Fits a model to exchanges, and the connections that carried them.
-///
-/// # Panics
-///
-/// Never: rows that are in memory can be read.
 pub fn summarize_rows(
     exchanges: &[Exchange],
     connections: &[Connection],
