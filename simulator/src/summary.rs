@@ -97,10 +97,7 @@ impl Summary {
             let declared_workers = declared.and_then(|service| service.concurrency);
             let station = Station {
                 replicas: declared.map_or(1, |service| service.replicas),
-                workers: declared_workers.or(match seen.workers {
-                    Workers::Declared(workers) | Workers::Estimated(workers) => Some(workers),
-                    Workers::Unlimited => None,
-                }),
+                workers: declared_workers.or_else(|| seen.workers.limit()),
                 queue_limit: declared.and_then(|service| service.queue),
                 pools: seen.pools.clone(),
                 routes: self.routes(seen),

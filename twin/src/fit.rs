@@ -30,6 +30,7 @@ use prophecy_datasets::{Dataset, ReadDatasetError, Sighting, Sightings};
 use prophecy_simulator::observation::Observations;
 use prophecy_simulator::{Model, fidelity};
 
+pub use self::probed::{contend, observe_probed, summarize_probed};
 use self::sinks::{Keeper, Summarizer};
 pub use self::slices::Reading;
 use self::slices::Rows;

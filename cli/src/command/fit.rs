@@ -29,7 +29,20 @@ pub(crate) fn run(arguments: &FitArguments, printer: &Printer) -> Result<ExitCod
     let dataset = Dataset::open(&arguments.dataset)?;
     let threads = threads(arguments.chance.threads);
     let reading = Reading { threads, ..Reading::default() };
-    let fit = fit::summarize(&dataset, &system, reading)?;
+    let probe = probe(arguments)?;
+    let probed = probe.as_ref().map(|probe| arm_of(probe, &arguments.probe_arm)).transpose()?;
+    if probed.is_some_and(|probed| probed.manifest != loaded.digest) {
+        printer.warn("the probe was made with another manifest than this one");
+    }
+    let system = loaded.system;
+    let fit = match probe.as_ref().zip(probed) {
+        Some((probe, probed)) => {
+            let mut fit = fit::summarize_probed(&dataset, &system, probe, probed)?;
+            fit.notes.push(format!("the probe of arm `{}`: {}", probed.name, answer(probed)));
+            fit
+        }
+        None => fit::summarize(&dataset, &system, reading)?,
+    };
     if fit.arrivals == 0 {
         let message = format!("the dataset has no exchange with the entry `{}`", system.entry);
         return Err(Failure::new(ExitCode::NotEnoughEvidence, message)

@@ -164,10 +164,7 @@ impl Traffic {
     /// Returns the limit on calls at once of a caller with these workers, if there is one.
     pub(super) fn limit(&self, workers: Workers) -> Option<u32> {
         // As many calls as workers are explained by the workers.
-        let by_workers = match workers {
-            Workers::Declared(count) | Workers::Estimated(count) => self.most >= count,
-            Workers::Unlimited => false,
-        };
+        let by_workers = workers.limit().is_some_and(|count| self.most >= count);
         let needed = (HANDOVER_SHARE * self.reaching as f64).max(3.0 * self.by_chance);
         let handed_over = self.handed_over as f64 >= needed.max(10.0);
         let full = self.full / self.window >= FULL_SHARE;

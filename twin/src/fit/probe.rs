@@ -11,12 +11,14 @@ mod workers;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use prophecy_core::{Completeness, Exchange, Metric};
+use prophecy_core::{Completeness, Exchange, Metric, Timestamp};
 use prophecy_datasets::probe::{ArmProbe, Bottleneck, Ending, ServiceProbe};
-use prophecy_datasets::{Dataset, ReadDatasetError};
+use prophecy_datasets::{Dataset, ReadDatasetError, Sighting};
 
 use self::workers::Samples;
-use super::{covered_nanos, end_of, link, of_service, queue};
+use super::link::{Called, Linked, Linker};
+use super::slices::{Reading, Rows};
+use super::{is_request, queue};
 use crate::metrics::CPU_SECONDS;
 
 /// More are present than are worked on, by this factor and this number: the others wait.
@@ -80,15 +82,26 @@ pub fn fill_in(exchanges: &[Exchange], metrics: &[Metric], cores: u32, probed: &
         refuses: probed.ending == Ending::Refused,
     };
     let (busy, own) = (last.cores_busy, last.cores_own);
-    let all: Vec<&Exchange> = exchanges
-        .iter()
-        .filter(|exchange| exchange.completeness != Completeness::ResponseOnly)
-        .collect();
-    let links = link::link(&all);
-    let names: BTreeSet<&str> = all.iter().map(|exchange| exchange.destination.as_str()).collect();
-    let mut seen: BTreeMap<String, Seen> = names
+    let rows = Rows::given(exchanges, &[]);
+    let (mut linker, mut visits) = (Linker::default(), Vec::new());
+    // A probe is short: it is one slice.
+    let reading = Reading { slice_rows: usize::MAX, ..Reading::default() };
+    let names = rows
+        .each_slice(reading, &mut |mut slice| {
+            slice.rows.retain(is_request);
+            visits.extend(linker.link(slice).visits);
+        })
+        .expect("nothing is read from a disk");
+    let named = |number: u32| names.names[number as usize].as_str();
+    let services: BTreeSet<u32> = visits.iter().map(|visit| visit.row.destination).collect();
+    let mut seen: BTreeMap<String, Seen> = services
         .into_iter()
-        .map(|name| (name.to_owned(), service(name, &all, &links, metrics, phases)))
+        .map(|number| {
+            let of_service = visits.iter().filter(|visit| visit.row.destination == number);
+            let found = service(named(number), &of_service.collect::<Vec<_>>(), metrics, phases);
+            let calls = found.1.into_iter().map(|called| named(called).to_owned()).collect();
+            (named(number).to_owned(), Seen { calls, ..found.0 })
+        })
         .collect();
     let arm_cores: f64 = seen.values().map(|it| computing(&it.probe)).sum();
     let others = busy - own - arm_cores;
@@ -142,24 +155,20 @@ fn deepest_queue(seen: &BTreeMap<String, Seen>) -> Option<Bottleneck> {
     Some(Bottleneck::Workers { service: name.clone() })
 }
 
+/// Returns what a service did, and the services that it called.
 fn service(
     name: &str,
-    all: &[&Exchange],
-    links: &link::Links,
+    visits: &[&Linked],
     metrics: &[Metric],
     phases: Phases,
-) -> Seen {
-    let refused = |exchange: &Exchange| phases.refuses && exchange.failed();
-    let indices: Vec<usize> = (0..all.len())
-        .filter(|index| all[*index].destination == name && !refused(all[*index]))
-        .collect();
-    let calls_of = |index: usize| links.calls_of(index).map(|call| all[call]);
-    let calls = indices.iter().flat_map(|index| calls_of(*index));
-    let calls: BTreeSet<String> = calls.map(|call| call.destination.clone()).collect();
-    let whole = indices.iter().filter(|index| all[**index].completeness == Completeness::Complete);
-    let (visits, covered): (Vec<&Exchange>, Vec<u64>) = whole
-        .map(|index| (all[*index], covered_nanos(&calls_of(*index).collect::<Vec<_>>())))
-        .unzip();
+) -> (Seen, BTreeSet<u32>) {
+    let refused = |row: &Sighting| phases.refuses && row.failed;
+    let kept: Vec<&&Linked> = visits.iter().filter(|visit| !refused(&visit.row)).collect();
+    let called =
+        kept.iter().flat_map(|visit| &visit.calls).map(|call| call.row.destination).collect();
+    let whole = kept.iter().filter(|visit| visit.row.completeness == Completeness::Complete);
+    let (visits, covered): (Vec<&Sighting>, Vec<u64>) =
+        whole.map(|visit| (&visit.row, covered_nanos(&visit.calls))).unzip();
     let [from, until] = phases.window;
     let seconds = (until - from) as f64 / 1e9;
     let samples = Samples::new(&visits, &covered, phases.calm, phases.window);
@@ -167,15 +176,14 @@ fn service(
     let alone = alone(&visits, &covered, &samples);
     let calls_nanos = mean(samples.saturated.iter().map(|index| covered[*index] as f64));
     let inside = served_hz * (alone.mean_nanos + calls_nanos) / 1e9;
-    let everyone = indices.iter().map(|index| all[*index]);
-    let present = present(everyone, phases.window);
+    let present = present(kept.iter().map(|visit| &visit.row), phases.window);
     let queues =
         phases.saturated && alone.count > 0 && present > PRESENT_FACTOR * inside + PRESENT_MORE;
     let range = queues.then(|| samples.workers(served_hz, &alone, calls_nanos));
     let own_saturated = range
         .map(|range| (1e3 * f64::from(range.likeliest) / served_hz - calls_nanos / 1e6).max(0.0));
     let probe = ServiceProbe {
-        requests: indices.len() as u64,
+        requests: kept.len() as u64,
         own_ms_alone: alone.mean_nanos / 1e6,
         own_ms_saturated: own_saturated,
         served_hz,
@@ -185,7 +193,7 @@ fn service(
         workers: range,
         workers_at_least: range.map_or_else(|| at_least(inside), |range| range.least),
     };
-    Seen { probe, queues, calls }
+    (Seen { probe, queues, calls: BTreeSet::new() }, called)
 }
 
 /// Returns the workers that a service has at least, by how many requests it worked on at once on average.
@@ -204,21 +212,21 @@ struct Alone {
 }
 
 /// Takes the calm visits that found the least on each route, in the mix of routes of the saturated ones.
-fn alone(visits: &[&Exchange], covered: &[u64], samples: &Samples<'_>) -> Alone {
+fn alone(visits: &[&Sighting], covered: &[u64], samples: &Samples<'_>) -> Alone {
     let before = queue::in_system(visits);
-    let mut routes: BTreeMap<&str, Vec<(u32, f64)>> = BTreeMap::new();
-    for index in samples.calm.iter().copied().filter(|index| !visits[*index].failed()) {
+    let mut routes: BTreeMap<u32, Vec<(u32, f64)>> = BTreeMap::new();
+    for index in samples.calm.iter().copied().filter(|index| !visits[*index].failed) {
         let visit = visits[index];
-        let own = end_of(visit).nanos_since(visit.started_at).saturating_sub(covered[index]);
+        let own = visit.ended_at.nanos_since(visit.started_at).saturating_sub(covered[index]);
         // What came later is not looked at: the longer a visit, the more does.
-        routes.entry(visit.route.as_str()).or_default().push((before[index], own as f64));
+        routes.entry(visit.route).or_default().push((before[index], own as f64));
     }
-    let mut mix: BTreeMap<&str, f64> = BTreeMap::new();
+    let mut mix: BTreeMap<u32, f64> = BTreeMap::new();
     let counted = if samples.saturated.is_empty() { &samples.calm } else { &samples.saturated };
-    counted.iter().for_each(|index| *mix.entry(visits[*index].route.as_str()).or_default() += 1.0);
+    counted.iter().for_each(|index| *mix.entry(visits[*index].route).or_default() += 1.0);
     let (mut weight, mut sum, mut variance, mut count) = (0.0, 0.0, 0.0, 0);
     for (route, mut found) in routes {
-        let Some(share) = mix.get(route) else { continue };
+        let Some(share) = mix.get(&route) else { continue };
         found.sort_by_key(|(before, _)| *before);
         let free = found.partition_point(|(before, _)| *before == 0);
         let needed = (found.len() / 2).clamp(ALONE_NEEDED.0, ALONE_NEEDED.1);
@@ -236,10 +244,10 @@ fn alone(visits: &[&Exchange], covered: &[u64], samples: &Samples<'_>) -> Alone 
 }
 
 /// Returns how many exchanges were under way on average; one that was not seen to end still is.
-fn present<'a>(exchanges: impl Iterator<Item = &'a Exchange>, [from, until]: [i64; 2]) -> f64 {
-    let within = |exchange: &Exchange| {
+fn present<'a>(exchanges: impl Iterator<Item = &'a Sighting>, [from, until]: [i64; 2]) -> f64 {
+    let within = |exchange: &Sighting| {
         let whole = exchange.completeness == Completeness::Complete;
-        let end = if whole { end_of(exchange).0 } else { i64::MAX };
+        let end = if whole { exchange.ended_at.0 } else { i64::MAX };
         (end.min(until) - exchange.started_at.0.max(from)).max(0) as f64
     };
     exchanges.map(within).sum::<f64>() / (until - from).max(1) as f64
@@ -249,14 +257,18 @@ fn present<'a>(exchanges: impl Iterator<Item = &'a Exchange>, [from, until]: [i6
 fn processor_ms(
     name: &str,
     metrics: &[Metric],
-    visits: &[&Exchange],
+    visits: &[&Sighting],
     [from, until]: [i64; 2],
 ) -> Option<f64> {
-    let mut samples = of_service(name, CPU_SECONDS, metrics)
-        .filter(|metric| (from..=until).contains(&metric.at.0));
+    let is_its = |metric: &&Metric| {
+        metric.name == CPU_SECONDS
+            && metric.labels.get("service").is_some_and(|service| service == name)
+    };
+    let mut samples =
+        metrics.iter().filter(is_its).filter(|metric| (from..=until).contains(&metric.at.0));
     let first = samples.next()?;
-    let last = samples.last()?;
-    let between = |visit: &&&Exchange| (first.at..last.at).contains(&end_of(visit));
+    let last = samples.next_back()?;
+    let between = |visit: &&&Sighting| (first.at..last.at).contains(&visit.ended_at);
     let count = visits.iter().filter(between).count();
     (count > 0).then(|| 1e3 * (last.value - first.value) / count as f64)
 }
@@ -264,4 +276,16 @@ fn processor_ms(
 fn mean(values: impl Iterator<Item = f64>) -> f64 {
     let (sum, count) = values.fold((0.0, 0u64), |(sum, count), value| (sum + value, count + 1));
     if count == 0 { 0.0 } else { sum / count as f64 }
+}
+
+/// Returns the time that at least one of these calls, ordered by start, was under way \[ns\].
+fn covered_nanos(calls: &[Called]) -> u64 {
+    let (mut covered, mut until) = (0, Timestamp(i64::MIN));
+    for Called { row, .. } in calls {
+        if row.ended_at > until {
+            covered += row.ended_at.nanos_since(row.started_at.max(until));
+            until = row.ended_at;
+        }
+    }
+    covered
 }

@@ -4,9 +4,9 @@ use prophecy_core::System;
 use prophecy_datasets::probe::{ArmProbe, Bottleneck, Probe, ServiceProbe};
 use prophecy_datasets::{Dataset, ReadDatasetError};
 use prophecy_simulator::observation::{Observations, Workers};
-use prophecy_simulator::{Model, model};
+use prophecy_simulator::{Model, fidelity, model, model_of};
 
-use super::{Fit, observe};
+use super::{Fit, Fitted, HeldOut, observe};
 
 /// Own times of a dataset and of a probe are those of one machine if they differ by no more, relatively.
 const SAME_MACHINE: f64 = 0.2;
@@ -55,6 +55,36 @@ pub fn observe_probed(
         fit.notes.push(note(name, found));
     }
     Ok(fit)
+}
+
+/// Fits a model as [`super::summarize`] does, with what a probe found; every visit is kept meanwhile.
+///
+/// # Errors
+///
+/// [`ReadDatasetError`] if the dataset cannot be read.
+pub fn summarize_probed(
+    dataset: &Dataset,
+    system: &System,
+    probe: &Probe,
+    probed: &ArmProbe,
+) -> Result<Fitted, ReadDatasetError> {
+    let Fit { observations, mut notes } = observe_probed(dataset, system, 0, Some(probed))?;
+    let mut model = model_of(&observations, system);
+    notes.extend(contend(&mut model, &observations, system, probe, probed));
+    let is_held_out = observations.arrivals.len() >= fidelity::HELD_OUT_FROM;
+    let cut = if is_held_out {
+        (fidelity::FIT_SHARE * observations.window_nanos as f64) as u64
+    } else {
+        0
+    };
+    let first = if is_held_out { observations.part(0, cut) } else { observations.clone() };
+    let held_out = HeldOut {
+        model: model_of(&first, system),
+        rest: observations.part(cut, u64::MAX),
+        is_held_out,
+    };
+    let arrivals = observations.arrivals.len() as u64;
+    Ok(Fitted { model, arrivals, recognized: Vec::new(), notes, held_out })
 }
 
 fn note(service: &str, found: &ServiceProbe) -> String {

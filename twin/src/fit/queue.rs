@@ -111,10 +111,7 @@ impl Evidence {
 impl Recursion {
     /// Returns the recursion of a service's workers, if they are limited.
     pub(super) fn of(queueing: &Queueing) -> Option<Self> {
-        let (Workers::Declared(count) | Workers::Estimated(count)) = queueing.workers else {
-            return None;
-        };
-        Some(Self::new(count, queueing.bounded))
+        Some(Self::new(queueing.workers.limit()?, queueing.bounded))
     }
 
     fn new(count: u32, bounded: bool) -> Self {
@@ -202,8 +199,14 @@ fn estimate(visits: &[&Sighting], until_call: &[Option<u64>], before: &[u32]) ->
     Some(Estimate::Free(WORKERS_LIMIT + 1))
 }
 
+/// Returns how long each visit waited, if there were so many workers and nobody was refused.
+pub(super) fn waits(visits: &[&Sighting], workers: u32) -> Vec<Option<u64>> {
+    let mut recursion = Recursion::new(workers, false);
+    visits.iter().map(|visit| recursion.wait(visit)).collect()
+}
+
 /// Counts for each visit how many at the same instance had started and not ended.
-fn in_system(visits: &[&Sighting]) -> Vec<u32> {
+pub(super) fn in_system(visits: &[&Sighting]) -> Vec<u32> {
     let mut ends: BTreeMap<u32, BinaryHeap<Reverse<i64>>> = BTreeMap::new();
     let count = |visit: &&Sighting| {
         let ends = ends.entry(visit.server).or_default();

@@ -5,10 +5,10 @@
 //! same own times under overload as before; with one too many, each visit also gets the gap to an
 //! earlier end.
 
-use prophecy_core::Exchange;
+use prophecy_datasets::Sighting;
 use prophecy_datasets::probe::WorkerRange;
 
-use super::{Alone, end_of, queue};
+use super::{Alone, queue};
 
 /// What passes outside of a worker, at most: as a share of the own time, and \[ns\].
 const OUTSIDE_SHARE: f64 = 0.2;
@@ -40,7 +40,7 @@ const GRAIN: f64 = 0.01;
 
 /// Visits of one service, ordered by start, and which of them ended when.
 pub(super) struct Samples<'a> {
-    visits: &'a [&'a Exchange],
+    visits: &'a [&'a Sighting],
     covered: &'a [u64],
     /// Those that ended while the arm kept up.
     pub(super) calm: Vec<usize>,
@@ -60,13 +60,13 @@ struct Misfit {
 
 impl<'a> Samples<'a> {
     pub(super) fn new(
-        visits: &'a [&'a Exchange],
+        visits: &'a [&'a Sighting],
         covered: &'a [u64],
         calm: [i64; 2],
         saturated: [i64; 2],
     ) -> Self {
         let ended = |[from, until]: [i64; 2]| {
-            let within = |index: &usize| (from..until).contains(&end_of(visits[*index]).0);
+            let within = |index: &usize| (from..until).contains(&visits[*index].ended_at.0);
             (0..visits.len()).filter(within).collect()
         };
         Self { visits, covered, calm: ended(calm), saturated: ended(saturated) }
@@ -116,10 +116,10 @@ impl<'a> Samples<'a> {
     /// Returns own times, ascending, waits taken out \[ns\].
     fn own(&self, of: impl Iterator<Item = usize>, waits: Option<&[Option<u64>]>) -> Vec<f64> {
         let mut own: Vec<f64> = of
-            .filter(|index| !self.visits[*index].failed())
+            .filter(|index| !self.visits[*index].failed)
             .map(|index| {
                 let visit = self.visits[index];
-                let there = end_of(visit).nanos_since(visit.started_at);
+                let there = visit.ended_at.nanos_since(visit.started_at);
                 let waited = waits.and_then(|waits| waits[index]).unwrap_or(0);
                 there.saturating_sub(waited).saturating_sub(self.covered[index]) as f64
             })
@@ -130,7 +130,7 @@ impl<'a> Samples<'a> {
 
     /// Compares own times before, ascending, with those under overload if there are so many workers.
     fn misfit(&self, workers: u32, calm: &[f64], outside: f64) -> Misfit {
-        let waits = queue::waits(self.visits, workers, false);
+        let waits = queue::waits(self.visits, workers);
         let saturated = self.own(self.saturated.iter().copied(), Some(&waits));
         let mut gaps: Vec<f64> = LEVELS
             .iter()
