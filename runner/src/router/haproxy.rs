@@ -25,13 +25,14 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::{Pid, Signal};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, sleep};
 
-use self::evidence::Evidence;
+use self::evidence::{Evidence, UNDER_WAY};
 use self::layout::Layout;
 use self::place::{LOG, Place};
 use self::process::{Before, Process, front_and_arm, signal};
@@ -170,6 +171,9 @@ fn listen(place: &Place, lines: UdpSocket, evidence: &Arc<Evidence>) -> io::Resu
     drop(fs::remove_file(&path));
     let log = UnixListener::bind(&path)?;
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
+    // HAProxy inherits the listener, so that its connections wait in it when the companion is gone: refused ones it
+    // would make again and again without a pause, which takes a whole core.
+    fcntl_setfd(&log, FdFlags::empty())?;
     let counting = Arc::clone(evidence);
     tokio::spawn(async move {
         while let Ok((stream, _)) = log.accept().await {
@@ -362,7 +366,12 @@ impl State {
     async fn look_at_ending(&mut self) {
         for mut process in std::mem::take(&mut self.ending) {
             if process.look().await.is_err() {
-                self.evidence.end(process.generation, !process.is_idle());
+                // It has ended; its last lines may be under way.
+                if process.gone_since.get_or_insert_with(Instant::now).elapsed() < UNDER_WAY {
+                    self.ending.push(process);
+                } else {
+                    self.evidence.end(process.generation, false);
+                }
                 continue;
             }
             self.evidence.look(process.generation, &process.layout, &process.rows);

@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::{Load, Site, no_process_of, processes};
 use crate::prophecy::machine;
@@ -38,6 +38,17 @@ fn until_there_is(site: &Site, part: &str) {
         assert!(Instant::now() < until, "no {part:?} comes back");
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// Returns the processor time that HAProxy has had [1/100 s].
+fn processor_ticks(site: &Site) -> u64 {
+    let of = |pid: Pid| {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero()));
+        let stat = stat.unwrap_or_default();
+        let fields = stat.rsplit(") ").next().unwrap_or_default().split(' ');
+        fields.skip(11).take(2).filter_map(|it| it.parse::<u64>().ok()).sum::<u64>()
+    };
+    processes(&site.path("env"), HAPROXY).into_iter().map(of).sum()
 }
 
 /// Asks for something that nobody but the service should know of.
@@ -132,8 +143,15 @@ fn gives_up_although_haproxy_its_companion_and_the_executor_were_killed() {
             assert!(lost.is_empty(), "HAProxy serves alone: {} of {asked}", lost.len());
         }
     }
-    // The companion is gone for good, and HAProxy is ended all the same.
+    // The companion is gone for good: HAProxy serves on, does not go round in circles, and is ended all the same.
     kill(&site, COMPANION);
+    let before = processor_ticks(&site);
+    std::thread::sleep(Duration::from_secs(2));
+    let used = processor_ticks(&site) - before;
+    assert!(
+        used < 60,
+        "HAProxy took {used} of 200 hundredths of a second, and nobody asked for anything"
+    );
     assert_eq!(site.say(&["down"]).code, 0);
     assert!(no_process_of(site.folder.path()), "something runs on");
 }

@@ -66,7 +66,7 @@ fn front(text: &mut String, (name, gate): (&str, &Gate), generation: u64, lines:
     if gate.observed {
         text.push_str(&format!(
             "    log global
-    log-format \"prophecy {mark} {generation} {key} %b %s %[var(txn.number)] %ST %ts %B %[var(txn.began)] %[date(0,us)] %HM %HPO\"
+    log-format \"prophecy {mark} {generation} {key} %b %s %[var(txn.number)] %[stopping] %ST %ts %B %[var(txn.began)] %[date(0,us)] %HM %HPO\"
     http-request set-var(txn.began) date(0,us)
 "
         ));

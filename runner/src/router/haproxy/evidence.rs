@@ -3,7 +3,7 @@
 //! Every request has a number, so that a line that came twice counts once. HAProxy counts requests by itself:
 //! what it has ended and has not told is lost, and whoever asks for the seconds is told so.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -15,7 +15,7 @@ use super::process::{arm_of_server, front_and_arm};
 use crate::slice::Slice;
 
 /// How long a line may be under way.
-const UNDER_WAY: Duration = Duration::from_secs(1);
+pub(super) const UNDER_WAY: Duration = Duration::from_secs(1);
 
 /// Losses that are told apart.
 const LOSSES: usize = 4_096;
@@ -45,6 +45,9 @@ struct Books {
 struct Book {
     /// Requests that have been counted, by edge.
     counted: BTreeMap<String, Numbers>,
+    /// The same of requests that ended after it was told to end: their numbers begin again whenever nobody is
+    /// connected, so that the time belongs to them.
+    late: BTreeSet<(String, u64, u64)>,
     /// Lines, by backend.
     lines: BTreeMap<String, i64>,
     /// What it had ended when it was asked, less what it has told of that.
@@ -61,8 +64,8 @@ struct Book {
 struct Look {
     at: u64,
     untold: BTreeMap<String, i64>,
-    /// Requests in flight.
-    present: u64,
+    /// What it had been given by then, less what it has told until now.
+    open: BTreeMap<String, i64>,
 }
 
 /// A set of numbers that come almost in order: intervals, by their first.
@@ -92,7 +95,7 @@ impl Evidence {
         let Some(line) = Line::parse(text, &self.key) else { return };
         let mut books = self.books();
         let Some(book) = books.generations.get_mut(&line.generation) else { return };
-        if !book.counted.entry(line.front.to_owned()).or_default().insert(line.number) {
+        if !book.is_new(&line) {
             return;
         }
         book.told(&line);
@@ -130,11 +133,11 @@ impl Evidence {
             let front = front_and_arm(&row.of).and_then(|(front, _)| layout.gates.get(&front));
             row.kind == Kind::Backend && front.is_some_and(|gate| gate.observed)
         });
-        let mut look = Look { at, untold: BTreeMap::new(), present: 0 };
+        let mut look = Look { at, untold: BTreeMap::new(), open: BTreeMap::new() };
         for row in observed {
             let told = book.lines.get(&row.of).copied().unwrap_or_default();
             look.untold.insert(row.of.clone(), row.total as i64 - row.present as i64 - told);
-            look.present += row.present;
+            look.open.insert(row.of.clone(), row.total as i64 - told);
         }
         book.looks.push_back(look);
         let old = at.saturating_sub(UNDER_WAY.as_micros() as u64);
@@ -145,23 +148,15 @@ impl Evidence {
         books.lose(at / 1_000_000, lost);
     }
 
-    /// A process has come to its end; what it had in flight was not told if it was killed.
+    /// A process has come to its end: what it had been given and has not told is lost. One that was killed may have
+    /// been given more since it was last asked.
     pub(super) fn end(&self, generation: u64, killed: bool) {
         let mut books = self.books();
         let Some(book) = books.generations.remove(&generation) else { return };
-        let last = book.looks.back();
-        let untold = last.map_or(0, |look| {
-            let untold: i64 = look
-                .untold
-                .iter()
-                .map(|(of, untold)| untold - book.missing.get(of).copied().unwrap_or(0))
-                .filter(|untold| *untold > 0)
-                .sum();
-            untold as u64 + look.present
-        });
-        if killed {
-            books.lose(now() / 1_000_000, untold.max(1));
-        }
+        let missing = |of: &String| book.missing.get(of).copied().unwrap_or(0);
+        let open = book.looks.back().into_iter().flat_map(|look| &look.open);
+        let lost: i64 = open.map(|(of, open)| (open - missing(of)).max(0)).sum();
+        books.lose(now() / 1_000_000, (lost as u64).max(u64::from(killed)));
     }
 
     /// Returns an edge's whole seconds from one on, by arm.
@@ -207,8 +202,19 @@ impl Books {
 // === impl Book ===
 
 impl Book {
+    /// Says whether a line is told for the first time, and remembers it.
+    fn is_new(&mut self, line: &Line<'_>) -> bool {
+        if line.stopping {
+            return self.late.insert((line.front.to_owned(), line.number, line.ended));
+        }
+        self.counted.entry(line.front.to_owned()).or_default().insert(line.number)
+    }
+
     fn told(&mut self, line: &Line<'_>) {
         *self.lines.entry(line.backend.to_owned()).or_default() += 1;
+        for look in &mut self.looks {
+            look.open.entry(line.backend.to_owned()).and_modify(|open| *open -= 1);
+        }
         for look in self.looks.iter_mut().filter(|look| look.at >= line.ended) {
             if let Some(untold) = look.untold.get_mut(line.backend) {
                 *untold -= 1;

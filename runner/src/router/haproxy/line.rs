@@ -10,6 +10,8 @@ pub(super) struct Line<'a> {
     pub(super) backend: &'a str,
     pub(super) server: &'a str,
     pub(super) number: u64,
+    /// Whether the process was about to end.
+    pub(super) stopping: bool,
     status: i32,
     /// Who ended it, and when; `--` if it was whole.
     ending: &'a str,
@@ -34,14 +36,15 @@ impl<'a> Line<'a> {
     /// Reads a line; nothing if it has another key, or is not about a request.
     pub(super) fn parse(text: &'a [u8], key: &str) -> Option<Self> {
         let text = std::str::from_utf8(text).ok()?.trim_end();
-        let mut words = text.splitn(14, ' ');
+        let mut words = text.splitn(15, ' ');
         let mut word = || words.next();
         if word()? != "prophecy" || word()? != key {
             return None;
         }
         let (generation, front) = (word()?.parse().ok()?, word()?);
         let (backend, server) = (word()?, word()?);
-        let (number, status) = (word()?.parse().ok()?, word()?.parse().ok()?);
+        let (number, stopping) = (word()?.parse().ok()?, word()? == "1");
+        let status = word()?.parse().ok()?;
         let (ending, _bytes) = (word()?, word()?);
         let (began, ended) = (word()?.parse().ok()?, word()?.parse().ok()?);
         let (method, path) = (word()?, word().unwrap_or_default());
@@ -51,6 +54,7 @@ impl<'a> Line<'a> {
             backend,
             server,
             number,
+            stopping,
             status,
             ending,
             began,
@@ -81,7 +85,7 @@ mod tests {
 
     fn outcome(status: i32, ending: &str) -> Option<(bool, bool)> {
         let text =
-            format!("prophecy key 3 entry entry:a a:b 7 {status} {ending} 90 1000 1500 GET /a/1");
+            format!("prophecy key 3 entry entry:a a:b 7 0 {status} {ending} 90 1000 1500 GET /a/1");
         let line = Line::parse(text.as_bytes(), "key").expect("a line");
         assert_eq!((line.generation, line.number, line.path), (3, 7, "/a/1"));
         line.outcome().map(|it| (it.failed, it.latency == Some(Duration::from_micros(500))))
@@ -109,13 +113,13 @@ mod tests {
 
     #[test]
     fn leaves_out_what_is_not_about_a_request() {
-        let whole = "prophecy key 1 entry a b 1 200 -- 9 1 2 GET /";
+        let whole = "prophecy key 1 entry a b 1 0 200 -- 9 1 2 GET /";
         assert!(Line::parse(whole.as_bytes(), "key").is_some());
         assert_eq!(Line::parse(whole.as_bytes(), "other"), None, "somebody else wrote it");
-        for text in ["", "Server a/b is DOWN", "prophecy", "prophecy key 1 entry a b - 400 PR"] {
+        for text in ["", "Server a/b is DOWN", "prophecy", "prophecy key 1 entry a b - 0 400 PR"] {
             assert_eq!(Line::parse(text.as_bytes(), "key"), None, "{text}");
         }
-        let text = b"prophecy key 1 entry a b 1 200 -- 9 1 2 GET \xff";
+        let text = b"prophecy key 1 entry a b 1 0 200 -- 9 1 2 GET \xff";
         assert_eq!(Line::parse(text, "key"), None);
     }
 }

@@ -40,6 +40,8 @@ pub(super) struct Process {
     pub(super) silent: u32,
     /// Since when it has had nothing, for one that is about to end.
     pub(super) idle_since: Option<Instant>,
+    /// Since when it does not answer any more.
+    pub(super) gone_since: Option<Instant>,
 }
 
 // === impl Process ===
@@ -100,6 +102,7 @@ impl Process {
             rows: Vec::new(),
             silent: 0,
             idle_since: None,
+            gone_since: None,
         })
     }
 

@@ -155,6 +155,16 @@ impl Caller {
         path: &str,
         headers: &[(&str, &str)],
     ) -> Answer {
+        self.try_ask(method, path, headers).await.unwrap()
+    }
+
+    /// The same where the answer may be cut short.
+    pub(super) async fn try_ask(
+        &mut self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+    ) -> hyper::Result<Answer> {
         let mut request = Request::builder().method(method).uri(path);
         request = request.header("host", self.listen.to_string());
         for (name, value) in headers {
@@ -162,11 +172,11 @@ impl Caller {
         }
         let request = request.body(Full::default()).unwrap();
         let asked = async {
-            self.sender.ready().await.unwrap();
-            let (parts, body) = self.sender.send_request(request).await.unwrap().into_parts();
-            let body = body.collect().await.unwrap().to_bytes();
+            self.sender.ready().await?;
+            let (parts, body) = self.sender.send_request(request).await?.into_parts();
+            let body = body.collect().await?.to_bytes();
             let body = String::from_utf8(body.to_vec()).unwrap();
-            Answer { status: parts.status, headers: parts.headers, body }
+            Ok(Answer { status: parts.status, headers: parts.headers, body })
         };
         timeout(PATIENCE, asked).await.expect("an answer in time")
     }
