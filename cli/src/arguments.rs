@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use prophecy_core::Timestamp;
 use prophecy_core::system::Span;
 use prophecy_runner::strategy::Weight;
 
@@ -437,6 +438,12 @@ pub(crate) struct RolloutArguments {
     /// What carries the traffic, for the first deployment [default: own]
     #[arg(long, value_enum, value_name = "ROUTER")]
     pub(crate) router: Option<RouterName>,
+    /// Wait until freeze windows are open, instead of being refused
+    #[arg(long)]
+    pub(crate) when_open: bool,
+    /// Begin no earlier than this, such as 2026-01-02T16:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = instant)]
+    pub(crate) at: Option<Timestamp>,
     /// Threads of the router, where it is started
     #[arg(long, default_value_t = 1, value_name = "COUNT")]
     pub(crate) router_threads: usize,
@@ -538,6 +545,11 @@ pub(crate) struct DemoArguments {
     /// The seed of everything drawn
     #[arg(long, default_value_t = 7, value_name = "NUMBER")]
     pub(crate) seed: u64,
+}
+
+fn instant(text: &str) -> Result<Timestamp, String> {
+    prophecy_runner::instant::read(text)
+        .ok_or_else(|| "a time is written as RFC 3339, such as `2026-01-02T16:00:00Z`".to_owned())
 }
 
 fn span(text: &str) -> Result<Span, String> {

@@ -24,7 +24,6 @@ pub mod outcome;
 pub mod plan;
 pub mod record;
 pub mod router;
-pub mod schedule;
 pub mod settings;
 mod site;
 pub mod slice;

@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use prophecy_core::Probability;
 use prophecy_core::system::{ByteSize, Share, Span};
+use prophecy_core::{Probability, Timestamp};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::hook::{HookConfigError, HookSpec};
+use crate::instant;
 use crate::metric::{Metric, MetricError};
 use crate::migration::Reversal;
 use crate::window::{ParseWindowError, Window, WindowSpec};
@@ -93,6 +94,11 @@ pub struct Gate {
     /// Why a verdict other than `go` is passed over, and by whom; on record.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pass_over: Option<String>,
+    /// When it may begin at the earliest.
+    #[serde(with = "instant::optional", skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<Timestamp>,
+    /// Whether it waits until freeze windows are open, instead of being refused.
+    pub wait: bool,
 }
 
 /// How the arms are compared.
@@ -345,7 +351,7 @@ impl Default for Settings {
 
 impl Default for Gate {
     fn default() -> Self {
-        Self { max_risk: 20.0, required: false, pass_over: None }
+        Self { max_risk: 20.0, required: false, pass_over: None, not_before: None, wait: false }
     }
 }
 

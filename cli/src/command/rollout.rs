@@ -305,6 +305,8 @@ fn request(arguments: &RolloutArguments) -> Result<Request, Failure> {
     if arguments.pass_over.is_some() {
         settings.gate.pass_over.clone_from(&arguments.pass_over);
     }
+    settings.gate.wait |= arguments.when_open;
+    settings.gate.not_before = arguments.at.or(settings.gate.not_before);
     let select = arguments.select.as_deref().map(select).transpose()?;
     Ok(Request {
         candidate: arguments.candidate.clone(),

@@ -12,7 +12,7 @@ use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::prophecy::{Finished, Running, command, free_address, machine, run};
 
@@ -189,6 +189,15 @@ impl Site {
 
     pub(crate) fn journal(&self) -> String {
         fs::read_to_string(self.newest().join("journal.ndjson")).unwrap_or_default()
+    }
+
+    /// When the newest rollout came to a state [ns since 1970].
+    fn state_at(&self, state: &str) -> i64 {
+        let wanted = format!("\"state\":\"{state}\"");
+        let journal = self.journal();
+        let line = journal.lines().find(|line| line.contains(&wanted)).expect("it came to it");
+        let entry: serde_json::Value = serde_json::from_str(line).expect("JSON");
+        entry["at"].as_i64().expect("a time")
     }
 
     /// Waits until the newest rollout's journal has a state.
@@ -633,6 +642,42 @@ fn begins_only_when_windows_people_and_hooks_agree() {
     assert_eq!(called.code, 6, "{}{}", called.stdout, called.stderr);
     assert!(called.stdout.contains("hook `pager` says to roll back"), "{}", called.stdout);
     assert!(site.serving().contains("second"));
+}
+
+#[test]
+fn begins_when_it_is_time() {
+    let _machine = machine();
+    let site = Site::start();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
+    let after = |seconds: u64| {
+        let nanos = (now + Duration::from_secs(seconds)).as_nanos() as i64;
+        prophecy_runner::instant::write(prophecy_core::Timestamp(nanos - nanos % 1_000_000_000))
+    };
+    // A window that closes for five seconds more.
+    let wall = |seconds: u64| after(seconds).trim_end_matches('Z').to_owned();
+    let frozen = format!(
+        "windows: [{{ name: lunch, kind: deny, start: {}, end: {}, time_zone: UTC, reason: hungry }}]\n",
+        wall(0),
+        wall(5)
+    );
+    let waiting = site.at_once("good", &frozen, &["--when-open", "--detach"]);
+    assert_eq!(waiting.code, 0, "{}{}", waiting.stdout, waiting.stderr);
+    site.wait_for("gated", Duration::from_secs(20));
+    assert!(!site.journal().contains("provisioning"), "{}", site.journal());
+    site.wait_for("succeeded", Duration::from_secs(30));
+    let begun = site.state_at("provisioning");
+    assert!(begun >= (now.as_secs() + 5) as i64 * 1_000_000_000, "{begun}: {}", site.journal());
+
+    let later = site.at_once("better", "", &["--at", &after(3_600), "--detach"]);
+    assert_eq!(later.code, 0, "{}{}", later.stdout, later.stderr);
+    site.wait_for("gated", Duration::from_secs(20));
+    let other = site.at_once("good", "", &[]);
+    assert_eq!(other.code, 3, "it holds the environment: {}{}", other.stdout, other.stderr);
+    let aborted = site.say(&["abort"]);
+    assert_eq!(aborted.code, 6, "{}{}", aborted.stdout, aborted.stderr);
+    assert!(site.serving().contains("second"), "{}", site.serving());
+    let bad = site.at_once("better", "", &["--at", "tomorrow"]);
+    assert_eq!(bad.code, 2, "{}", bad.stderr);
 }
 
 #[test]

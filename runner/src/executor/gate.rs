@@ -32,7 +32,8 @@ impl Executor {
             Ok(words) => words,
             Err(next) => return next,
         };
-        let window = match self.windows() {
+        self.scheduled().await;
+        let window = match self.windows().await {
             Ok(words) => words,
             Err(next) => return next,
         };
@@ -87,8 +88,39 @@ impl Executor {
         Err(refused(verdict, words))
     }
 
-    /// Asks the freeze windows, for every service that differs.
-    fn windows(&self) -> Result<String, Next> {
+    /// Waits until the time that the rollout is to begin at.
+    async fn scheduled(&self) {
+        let Some(at) = self.plan.settings.gate.not_before else { return };
+        if (self.site.clock)() < at {
+            self.site.observer.noted(&self.plan, &format!("begins at {}", instant::write(at)));
+        }
+        // The clock may be set meanwhile.
+        while (self.site.clock)() < at {
+            sleep(LOOK).await;
+        }
+    }
+
+    /// Asks the freeze windows, and waits until they are open if it is to.
+    async fn windows(&self) -> Result<String, Next> {
+        let mut told = None;
+        loop {
+            let words = match self.look_at_windows()? {
+                Ok(words) => return Ok(words),
+                Err(words) => words,
+            };
+            if !self.plan.settings.gate.wait {
+                return Err(refused("no_go", words));
+            }
+            if told.as_ref() != Some(&words) {
+                self.site.observer.noted(&self.plan, &format!("waits: {words}"));
+                told = Some(words);
+            }
+            sleep(LOOK).await;
+        }
+    }
+
+    /// Asks the freeze windows now, for every service that differs; says why they are closed, if one is.
+    fn look_at_windows(&self) -> Result<Result<String, String>, Next> {
         let settings = &self.plan.settings;
         let windows =
             settings.checked_windows().map_err(|error| refused("no_go", chain(&error)))?;
@@ -112,12 +144,12 @@ impl Executor {
                         || "no opening is in sight".to_owned(),
                         |at| format!("it opens again at {}", instant::write(at)),
                     );
-                    return Err(refused("no_go", format!("{reason}; {again}")));
+                    return Ok(Err(format!("{reason}; {again}")));
                 }
                 Err(error) => return Err(refused("no_go", chain(&error))),
             }
         }
-        Ok(words)
+        Ok(Ok(words))
     }
 
     /// Waits until enough people have signed what is planned, or one has refused it.
