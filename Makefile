@@ -12,7 +12,7 @@ demo:
 
 # The sample systems of the tests are real servers, from Debian and from PyPI.
 test:
-	@.ci/require 'the tests' gcc libc6-dev make procps python3 python3-venv nginx-light haproxy postgresql nodejs prometheus faketime
+	@.ci/require 'the tests' gcc libc6-dev make procps python3 python3-venv nginx-light haproxy postgresql nodejs chromium prometheus faketime
 	@.ci/venv
 	cargo build --workspace --bins --locked
 	PROPHECY_PYTHON=$(CURDIR)/.venv/bin/python cargo test --workspace --locked

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -15,6 +15,18 @@ use serde_json::{Value, json};
 
 use crate::prophecy::{Running, command, machine, run};
 use crate::rollout::{Load, Site};
+
+const MODEL: &str = "
+schema: prophecy.model/1
+system: one
+entry: web
+services:
+  web:
+    replicas: 1
+    workers: 2
+    routes:
+      GET /: { own_nanos: [5000000, 10000000, 20000000], failure: 0.0, calls: [] }
+";
 
 /// A server that does not outlive the test.
 #[derive(Debug)]
@@ -354,5 +366,90 @@ fn a_signature_that_comes_through_the_api_lets_a_rollout_begin() {
     served.wait_for(&id, "succeeded", &token);
     let (_, list) = served.call("GET", &path, &token, &Value::Null);
     assert_eq!(list["items"].as_array().map(Vec::len), Some(1), "{list}");
+    served.stop();
+}
+
+/// Passes requests on to a server with a cookie, since a browser that is started for one page has none.
+fn with_cookie(server: SocketAddr, cookie: String) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (Ok(mut stream), cookie) = (stream, cookie.clone()) else { continue };
+            std::thread::spawn(move || {
+                let mut head = String::new();
+                let mut reader = BufReader::new(stream.try_clone().expect("a socket"));
+                while reader.read_line(&mut head).is_ok_and(|count| count > 2) {}
+                let path = head.split(' ').nth(1).unwrap_or("/").to_owned();
+                let mut onward = TcpStream::connect(server).expect("it listens");
+                let asked = format!(
+                    "GET {path} HTTP/1.1\r\nhost: test\r\ncookie: {cookie}\r\nconnection: close\r\n\r\n"
+                );
+                onward.write_all(asked.as_bytes()).expect("sent");
+                // A browser that has seen enough closes.
+                drop(std::io::copy(&mut onward, &mut stream));
+            });
+        }
+    });
+    address
+}
+
+/// Opens a page in a browser: what it made of it, and what it complained of.
+fn browse(folder: &Path, url: &str, more: &[&str]) -> (String, String) {
+    let profile = format!("--user-data-dir={}", folder.join("profile").display());
+    let shown = std::process::Command::new("chromium")
+        .args(["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", &profile])
+        .args(["--enable-logging=stderr", "--timeout=20000", "--window-size=1200,2400"])
+        .args(more)
+        .arg(url)
+        .output()
+        .expect("chromium starts");
+    let complaints: Vec<String> = String::from_utf8_lossy(&shown.stderr)
+        .lines()
+        .filter(|line| line.contains("CONSOLE"))
+        .map(str::to_owned)
+        .collect();
+    (String::from_utf8_lossy(&shown.stdout).into_owned(), complaints.join("\n"))
+}
+
+#[test]
+fn shows_its_pages_in_a_browser() {
+    if std::process::Command::new("chromium").arg("--version").output().is_err() {
+        println!("skipped: there is no chromium");
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let records = crate::prophecy::workspace().join("datasets/trials").display().to_string();
+    let store = format!("sqlite:{}", folder.path().join("store.db").display());
+    assert_eq!(run(&["store", "import", &records, "--store", &store]).code, 0);
+    let model = folder.path().join("model.yaml");
+    fs::write(&model, MODEL).expect("written");
+    let served = Served::start(folder.path(), &["--model", &model.display().to_string()]);
+    let token = served.token.clone().expect("the first start makes a token");
+    let entered = served.ask("POST", "/login", &[], &format!("token={token}"));
+    let address = with_cookie(served.address, session(&entered.head));
+    let (_, list) = served.call("GET", "/api/v1/predictions?limit=1", &token, &Value::Null);
+    let id = list["items"][0]["id"].as_str().expect("an id");
+    for (path, expected) in [
+        ("/", "How true the prophecy is"),
+        ("/predictions", "What was said before each deployment"),
+        (&format!("/predictions/{id}"), id),
+        ("/rollouts", "No rollout yet"),
+        ("/services", "Risk by service"),
+        ("/what-if?model=one+%28model%29&now=50&then=90", "saturated then"),
+        ("/audit", "chain whole"),
+        ("/login", "token"),
+    ] {
+        let (page, complaints) =
+            browse(folder.path(), &format!("http://{address}{path}"), &["--dump-dom"]);
+        assert!(page.contains(expected), "{path}: {page}");
+        assert_eq!(complaints, "", "{path}");
+    }
+    // It draws: a picture of one color is small.
+    let picture = folder.path().join("page.png");
+    let shot = format!("--screenshot={}", picture.display());
+    browse(folder.path(), &format!("http://{address}/"), &[&shot]);
+    let bytes = fs::metadata(&picture).map_or(0, |file| file.len());
+    assert!(bytes > 40_000, "a picture of {bytes} bytes");
     served.stop();
 }

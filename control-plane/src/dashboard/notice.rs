@@ -35,6 +35,17 @@ pub fn login(context: &Context, failed: bool) -> String {
             &[("method", "post"), ("action", "/login"), ("class", "card filters")],
             |form| {
                 csrf(form, context);
+                // Password managers and screen readers expect a name beside a secret.
+                form.void(
+                    "input",
+                    &[
+                        ("type", "text"),
+                        ("name", "user"),
+                        ("value", "token"),
+                        ("autocomplete", "username"),
+                        ("hidden", "hidden"),
+                    ],
+                );
                 super::panel::field(
                     form,
                     "Token",

@@ -128,7 +128,10 @@ fn structure(tags: &[Tag], problems: &mut Vec<String>) {
             "label" if tag.closing => labels -= 1,
             "label" => labels += 1,
             "input" | "select" | "textarea"
-                if !tag.closing && labels == 0 && tag.get("type") != Some("hidden") =>
+                if !tag.closing
+                    && labels == 0
+                    && tag.get("type") != Some("hidden")
+                    && tag.get("hidden").is_none() =>
             {
                 problems.push(format!("no label for {:?}", tag.get("name")));
             }
