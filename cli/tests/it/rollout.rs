@@ -213,6 +213,10 @@ impl Site {
 
 impl Drop for Site {
     fn drop(&mut self) {
+        // A test that failed may have left a rollout under way, which holds the environment.
+        if std::thread::panicking() {
+            drop(self.say(&["abort"]));
+        }
         drop(self.say(&["down"]));
     }
 }
