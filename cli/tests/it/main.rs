@@ -3,6 +3,7 @@
 mod bad_input;
 mod capture;
 mod patience;
+mod probe;
 mod production;
 mod prophecy;
 mod report;
